@@ -1,0 +1,55 @@
+"""What one commit writes: all of it or nothing, guarded by versions.
+
+`decide` and `settle` return this and a store takes it. There is no other way to write.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from payplatform._domain.events import Event
+from payplatform._domain.ledger import Posting
+from payplatform._domain.operations import Operation
+from payplatform._domain.payments import Payment
+from payplatform._domain.records import (
+    Customer,
+    Merchant,
+    PaymentMethod,
+    SealedCard,
+    WrappedKey,
+)
+
+Record = Merchant | Customer | PaymentMethod | Payment | Operation | SealedCard | WrappedKey
+"""What has an id, a merchant and a version."""
+
+Subject = Payment | PaymentMethod
+"""What an operation is about."""
+
+
+@frozen(kw_only=True)
+class Receipt:
+    """What a caller was told of an operation, kept as it was then, for replays."""
+
+    merchant_id: str
+    operation_id: str
+    subject: Subject
+
+
+@frozen(kw_only=True)
+class Changes:
+    """One commit of one merchant.
+
+    Attributes:
+        records: each is written if the stored version is one less than its own (1: none stored).
+        removed: each is deleted if the stored version equals its own.
+        events: appended, and put into the outbox; (subject, number) is unique.
+        postings: appended.
+        receipts: at most one for each operation; a later one replaces it.
+    """
+
+    merchant_id: str
+    records: tuple[Record, ...] = ()
+    removed: tuple[Record, ...] = ()
+    events: tuple[Event, ...] = ()
+    postings: tuple[Posting, ...] = ()
+    receipts: tuple[Receipt, ...] = ()

@@ -1,0 +1,382 @@
+"""May it be done, and what is written before the bank is asked? Pure: values in, `Step` out.
+
+Every rule on what may follow what is here and in `payments`. The flow holds none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from attrs import evolve, frozen
+
+from payplatform._domain.cards import expiry_moment
+from payplatform._domain.changes import Changes, Subject
+from payplatform._domain.commands import Command, Verb
+from payplatform._domain.events import Event
+from payplatform._domain.messages import BankCapabilities
+from payplatform._domain.money import MAX_MINOR, Money
+from payplatform._domain.operations import (
+    Initiator,
+    OpenOperation,
+    Operation,
+    OperationKind,
+    OperationState,
+    StoredCredential,
+)
+from payplatform._domain.payments import NO_CHANGE, Facts, Payment, PaymentStatus
+from payplatform._domain.records import PaymentMethod
+from payplatform.errors import ErrorCode, InvalidRequest, NotAllowed
+
+
+@frozen(kw_only=True)
+class World:
+    """What a decision may know of the world: the time, fresh ids, the lease, the bank's limits."""
+
+    now: datetime
+    new_id: Callable[[str], str]
+    lease: timedelta
+    bank: BankCapabilities
+
+
+@frozen(kw_only=True)
+class Step:
+    """What was decided: the changes to commit, and the values as they are once committed."""
+
+    operation: Operation
+    subject: Subject
+    changes: Changes
+
+
+def start_payment(command: Command, method: PaymentMethod, world: World) -> Step:
+    """Decide on `charge` and `authorize`: a new payment with its first operation.
+
+    Args:
+        command: what is asked; its amount is given and positive.
+        method: the card it is to be paid with.
+        world: the time, ids, the lease and the bank's capabilities.
+
+    Returns:
+        The step to commit before the bank is asked.
+
+    Raises:
+        InvalidRequest: the card has expired.
+        NotAllowed: the merchant initiates and the customer never agreed with this card.
+    """
+    _require_unexpired(method, world)
+    kind = OperationKind.SALE if command.verb is Verb.CHARGE else OperationKind.AUTHORIZE
+    amount = _given(command)
+    operation = _operation(command, kind, amount, world, method=method)
+    payment = Payment(
+        id=world.new_id("pay"),
+        merchant_id=command.merchant_id,
+        version=0,
+        currency=amount.currency,
+        facts=NO_CHANGE,
+        intent=kind,
+        payment_method_id=method.id,
+        customer_id=method.customer_id,
+        brand=method.brand,
+        last4=method.last4,
+        initiator=command.initiator,
+        reference=command.reference,
+        metadata=command.metadata,
+        created_at=world.now,
+        updated_at=world.now,
+    )
+    return _started(operation, payment, world, change=Facts(requested=amount.amount_minor))
+
+
+def retry_payment(command: Command, payment: Payment, method: PaymentMethod, world: World) -> Step:
+    """Decide on `retry`: a new attempt after a decline, or after one that never got through.
+
+    Raises:
+        InvalidRequest: the card has expired.
+        NotAllowed: something is authorized or under way, or the customer never agreed.
+    """
+    _require_idle(payment)
+    if payment.facts.authorized:
+        raise _refused(payment, ErrorCode.ALREADY_AUTHORIZED, "it has been authorized already")
+    _require_unexpired(method, world)
+    command = evolve(command, initiator=payment.initiator)
+    operation = _operation(command, payment.intent, payment.amount, world, method=method)
+    payment = evolve(
+        payment,
+        payment_method_id=method.id,
+        customer_id=method.customer_id,
+        brand=method.brand,
+        last4=method.last4,
+    )
+    return _started(operation, payment, world)
+
+
+def follow_up(command: Command, payment: Payment, world: World) -> Step:
+    """Decide on `capture`, `void`, `refund`, `increment` and `resume`.
+
+    Raises:
+        InvalidRequest: the amount is in another currency than the payment.
+        NotAllowed: the payment's state, its age, or the bank does not allow it.
+    """
+    if command.amount is not None and command.amount.currency != payment.currency:
+        raise InvalidRequest(
+            f"amount must be in {payment.currency}, the currency of the payment",
+            code=ErrorCode.CURRENCY_MISMATCH,
+            field="amount",
+            payment_id=payment.id,
+        )
+    kind = OperationKind(command.verb)
+    amount_minor = _AMOUNT_RULES[kind](command, payment, world)
+    amount = Money.minor(amount_minor, payment.currency)
+    return _started(_operation(command, kind, amount, world, payment=payment), payment, world)
+
+
+def verify_method(command: Command, method: PaymentMethod, world: World) -> Step:
+    """Decide on `verify`: ask the bank about a card with an amount of zero.
+
+    Raises:
+        InvalidRequest: the card has expired.
+        NotAllowed: a verification is under way, or the bank cannot.
+    """
+    _require_unexpired(method, world)
+    _require_bank(world.bank.zero_amount_verification, OperationKind.VERIFY)
+    if method.open_operations:
+        raise NotAllowed(
+            "a verification of this payment method is under way",
+            code=ErrorCode.OPERATION_OPEN,
+            operation_id=method.open_operations[0].id,
+        )
+    operation = _operation(command, OperationKind.VERIFY, _given(command), world, method=method)
+    return _started(operation, method, world)
+
+
+def take_over(operation: Operation, world: World) -> Operation:
+    """The operation as whoever recovers it claims it: a higher epoch, which fences off the rest."""
+    lease_until = world.now + world.lease
+    return evolve(
+        operation,
+        epoch=operation.epoch + 1,
+        lease_until=lease_until,
+        next_try_at=lease_until,
+        attempts=operation.attempts + 1,
+        updated_at=world.now,
+    )
+
+
+def _operation(
+    command: Command,
+    kind: OperationKind,
+    amount: Money,
+    world: World,
+    *,
+    payment: Payment | None = None,
+    method: PaymentMethod | None = None,
+) -> Operation:
+    lease_until = world.now + world.lease
+    return Operation(
+        id=world.new_id("op"),
+        merchant_id=command.merchant_id,
+        subject_id="",
+        kind=kind,
+        state=OperationState.IN_FLIGHT,
+        amount=amount,
+        epoch=1,
+        idempotency_key=command.idempotency_key,
+        fingerprint=command.fingerprint,
+        target_id=None if payment is None else _target(kind, payment),
+        final=kind is OperationKind.CAPTURE and (command.final or not world.bank.multi_capture),
+        stored_credential=None if method is None else _stored_credential(command, method, world),
+        created_at=world.now,
+        updated_at=world.now,
+        lease_until=lease_until,
+        next_try_at=lease_until,
+    )
+
+
+def _started(
+    operation: Operation, subject: Subject, world: World, *, change: Facts = NO_CHANGE
+) -> Step:
+    operation = evolve(operation, subject_id=subject.id)
+    subject = evolve(
+        subject,
+        version=subject.version + 1,
+        open_operations=(*subject.open_operations, open_entry(operation)),
+        updated_at=world.now,
+    )
+    if isinstance(subject, Payment):
+        subject = evolve(
+            subject,
+            facts=subject.facts + change,
+            latest_operation_id=operation.id,
+            decline=None,
+        )
+    event = Event(
+        id=world.new_id("evt"),
+        merchant_id=operation.merchant_id,
+        subject_id=subject.id,
+        number=subject.version,
+        type=f"{operation.kind}.started",
+        at=world.now,
+        operation_id=operation.id,
+        amount=operation.amount,
+        change=change,
+    )
+    changes = Changes(
+        merchant_id=operation.merchant_id, records=(subject, operation), events=(event,)
+    )
+    return Step(operation=operation, subject=subject, changes=changes)
+
+
+def open_entry(operation: Operation) -> OpenOperation:
+    """What its payment keeps of an operation while it is not final."""
+    return OpenOperation(
+        id=operation.id,
+        kind=operation.kind,
+        state=operation.state,
+        amount_minor=operation.amount.amount_minor,
+        final=operation.final,
+    )
+
+
+def _stored_credential(
+    command: Command, method: PaymentMethod, world: World
+) -> StoredCredential | None:
+    agreed = method.network_transaction_id
+    if command.initiator is Initiator.MERCHANT and agreed is None:
+        raise NotAllowed(
+            "a merchant may charge a stored card only after a payment with it, "
+            "started by its customer, has succeeded",
+            code=ErrorCode.NO_STORED_CREDENTIAL,
+            field="payment_method",
+        )
+    if method.customer_id is None:
+        return None
+    return StoredCredential(
+        initiator=command.initiator, first_use=agreed is None, network_transaction_id=agreed
+    )
+
+
+def _target(kind: OperationKind, payment: Payment) -> str | None:
+    if kind is not OperationKind.RESUME:
+        return payment.authorization_id
+    return next(
+        o.id for o in payment.open_operations if o.state is OperationState.REQUIRES_ACTION
+    )
+
+
+def _capture_amount(command: Command, payment: Payment, world: World) -> int:
+    if payment.has_open(OperationKind.VOID):
+        raise _refused(payment, ErrorCode.OPERATION_OPEN, "a void of it is under way")
+    final = command.final or not world.bank.multi_capture
+    if final and payment.has_open(OperationKind.CAPTURE):
+        raise _refused(payment, ErrorCode.OPERATION_OPEN, "a capture of it is under way")
+    _require_not_expired(payment, world)
+    limit = payment.capturable_minor
+    if limit <= 0:
+        raise _refused(payment, ErrorCode.NOT_AUTHORIZED, "nothing of it is left to capture")
+    return _within(command, payment, limit, ErrorCode.AMOUNT_EXCEEDS_CAPTURABLE)
+
+
+def _void_amount(command: Command, payment: Payment, world: World) -> int:
+    if payment.has_open(OperationKind.CAPTURE):
+        raise _refused(payment, ErrorCode.OPERATION_OPEN, "a capture of it is under way")
+    _require_not_expired(payment, world)
+    limit = payment.voidable_minor
+    if limit <= 0:
+        raise _refused(payment, ErrorCode.NOTHING_TO_VOID, "nothing of it is left to void")
+    amount_minor = _within(command, payment, limit, ErrorCode.AMOUNT_EXCEEDS_VOIDABLE)
+    _require_bank(amount_minor == limit or world.bank.partial_void, OperationKind.VOID, "partial ")
+    return amount_minor
+
+
+def _refund_amount(command: Command, payment: Payment, world: World) -> int:
+    if not payment.facts.captured:
+        raise _refused(payment, ErrorCode.NOT_CAPTURED, "nothing of it has been captured")
+    limit = payment.refundable_minor
+    if limit <= 0:
+        raise _refused(
+            payment, ErrorCode.AMOUNT_EXCEEDS_REFUNDABLE, "nothing of it is left to refund"
+        )
+    amount_minor = _within(command, payment, limit, ErrorCode.AMOUNT_EXCEEDS_REFUNDABLE)
+    whole = amount_minor == payment.facts.captured
+    _require_bank(whole or world.bank.partial_refund, OperationKind.REFUND, "partial ")
+    return amount_minor
+
+
+def _increment_amount(command: Command, payment: Payment, world: World) -> int:
+    _require_bank(world.bank.increments, OperationKind.INCREMENT)
+    _require_idle(payment)
+    if not payment.facts.uncaptured or payment.facts.captured:
+        raise _refused(
+            payment, ErrorCode.NOT_AUTHORIZED, "it is not authorized, or captured already"
+        )
+    _require_not_expired(payment, world)
+    amount_minor = _given(command).amount_minor
+    if payment.facts.authorized + amount_minor > MAX_MINOR:
+        raise InvalidRequest(
+            "amount and what is authorized together are beyond 2^63 - 1 minor units",
+            code=ErrorCode.AMOUNT_TOO_LARGE,
+            field="amount",
+        )
+    return amount_minor
+
+
+def _resume_amount(command: Command, payment: Payment, world: World) -> int:  # noqa: ARG001
+    if payment.status is not PaymentStatus.REQUIRES_ACTION:
+        raise _refused(payment, ErrorCode.NO_ACTION_REQUIRED, "it waits for no action")
+    return sum(
+        o.amount_minor
+        for o in payment.open_operations
+        if o.state is OperationState.REQUIRES_ACTION
+    )
+
+
+_AMOUNT_RULES: dict[OperationKind, Callable[[Command, Payment, World], int]] = {
+    OperationKind.CAPTURE: _capture_amount,
+    OperationKind.VOID: _void_amount,
+    OperationKind.REFUND: _refund_amount,
+    OperationKind.INCREMENT: _increment_amount,
+    OperationKind.RESUME: _resume_amount,
+}
+
+
+def _given(command: Command) -> Money:
+    if command.amount is None:
+        raise InvalidRequest("amount is missing", code=ErrorCode.AMOUNT_INVALID, field="amount")
+    return command.amount
+
+
+def _within(command: Command, payment: Payment, limit: int, code: ErrorCode) -> int:
+    amount_minor = limit if command.amount is None else command.amount.amount_minor
+    if amount_minor > limit:
+        most = Money.minor(limit, payment.currency)
+        raise _refused(payment, code, f"at most {most} is left for a {command.verb}")
+    return amount_minor
+
+
+def _require_idle(payment: Payment) -> None:
+    if payment.open_operations:
+        kind = payment.open_operations[0].kind
+        raise _refused(payment, ErrorCode.OPERATION_OPEN, f"its {kind} is under way")
+
+
+def _require_unexpired(method: PaymentMethod, world: World) -> None:
+    if world.now >= expiry_moment(method.expiry_year, method.expiry_month):
+        raise InvalidRequest(
+            "the card has expired", code=ErrorCode.CARD_EXPIRED, field="payment_method"
+        )
+
+
+def _require_not_expired(payment: Payment, world: World) -> None:
+    if payment.is_expired(world.now):
+        raise _refused(payment, ErrorCode.AUTHORIZATION_EXPIRED, "its authorization has expired")
+
+
+def _require_bank(can: bool, kind: OperationKind, qualifier: str = "") -> None:  # noqa: FBT001
+    if not can:
+        raise NotAllowed(
+            f"this bank does not offer a {qualifier}{kind}", code=ErrorCode.NOT_SUPPORTED_BY_BANK
+        )
+
+
+def _refused(payment: Payment, code: ErrorCode, why: str) -> NotAllowed:
+    return NotAllowed(f"payment {payment.id}: {why}", code=code, payment_id=payment.id)

@@ -1,0 +1,72 @@
+"""What we tell the merchant: one event for each committed change, numbered without a gap.
+
+The type is the operation's kind and what became of it, so the closed set is the product of the two
+plus what happens to a payment or a payment method outside of any operation. Types are API.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from itertools import product
+
+from attrs import frozen
+
+from payplatform._domain.money import Money
+from payplatform._domain.operations import OperationKind
+from payplatform._domain.payments import NO_CHANGE, Facts
+
+_STEPS = {
+    "started": "was started; the amount is reserved",
+    "succeeded": "succeeded",
+    "declined": "was declined by the bank",
+    "requires_action": "waits for the cardholder to prove who they are",
+    "pending": "was accepted; the bank will tell the outcome later",
+    "in_doubt": "got no clear answer; money may have moved",
+    "reversing": "is being reversed at the bank",
+    "aborted": "came to nothing; no money moved, or it was given back",
+    "needs_review": "needs a person to decide",
+    "reversed": "was taken back by the bank",
+    "late_answer": "was answered after somebody else had taken it over; nothing was changed",
+}
+
+_OTHERS = {
+    "payment.expired": "the authorization expired; what was not captured is released",
+    "payment_method.created": "the card was stored",
+    "payment_method.updated": "the card's details were updated",
+    "payment_method.agreed": "the first payment with the stored card went through",
+    "payment_method.deleted": "the card was deleted",
+}
+
+EVENT_TYPES: dict[str, str] = {
+    f"{kind}.{step}": f"the {kind} {text}"
+    for kind, (step, text) in product(OperationKind, _STEPS.items())
+} | _OTHERS
+"""Every event type there is, each with what it says in words."""
+
+
+@frozen(kw_only=True)
+class Event:
+    """What happened, to which payment or payment method, and what it changed.
+
+    Attributes:
+        number: 1, 2, 3 ... for each subject, without a gap; equals the subject's version then.
+        type: one of `EVENT_TYPES`.
+        change: what it added to the payment's facts, in minor units; all zero for most.
+        details: what else is worth knowing, as text: a decline's code, a reviewer and a reason.
+    """
+
+    id: str
+    merchant_id: str
+    subject_id: str
+    number: int
+    type: str
+    at: datetime
+    operation_id: str | None = None
+    amount: Money | None = None
+    change: Facts = NO_CHANGE
+    details: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        amount = f" ({self.amount})" if self.amount else ""
+        details = "".join(f"; {name}: {value}" for name, value in self.details)
+        return f"{EVENT_TYPES[self.type]}{amount}{details}"

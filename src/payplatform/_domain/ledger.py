@@ -1,0 +1,91 @@
+"""Double entry: what each change of the facts means for the books.
+
+A posting is a signed amount in minor units, debit positive and credit negative, so the lines of one
+change sum to zero in its currency. The rules are one table: each fact that grows by an amount moves
+that amount from the credited to the debited account, and back when it shrinks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+
+from attrs import frozen
+
+from payplatform._domain.events import Event
+from payplatform._domain.payments import Facts
+
+
+class Account(StrEnum):
+    """The chart of accounts.
+
+    The first two are memoranda: promises, not money. They show what issuers hold for the merchant.
+    """
+
+    ISSUER_HOLDS = "issuer_holds"
+    UNCAPTURED = "uncaptured"
+    ACQUIRER_RECEIVABLE = "acquirer_receivable"
+    MERCHANT_BALANCE = "merchant_balance"
+    DISPUTES_HELD = "disputes_held"
+
+
+@frozen(kw_only=True)
+class Posting:
+    """One line in the books, bound to the event that made it. Never changed, never removed."""
+
+    merchant_id: str
+    payment_id: str
+    event_number: int
+    line: int
+    account: Account
+    amount_minor: int
+    currency: str
+    at: datetime
+
+
+RULES: tuple[tuple[str, Account, Account], ...] = (
+    # fact, debited when it grows, credited when it grows
+    ("authorized", Account.ISSUER_HOLDS, Account.UNCAPTURED),
+    ("captured", Account.UNCAPTURED, Account.ISSUER_HOLDS),
+    ("captured", Account.ACQUIRER_RECEIVABLE, Account.MERCHANT_BALANCE),
+    ("voided", Account.UNCAPTURED, Account.ISSUER_HOLDS),
+    ("expired", Account.UNCAPTURED, Account.ISSUER_HOLDS),
+    ("refunded", Account.MERCHANT_BALANCE, Account.ACQUIRER_RECEIVABLE),
+    ("disputed", Account.DISPUTES_HELD, Account.ACQUIRER_RECEIVABLE),
+)
+
+
+def postings_of(event: Event, currency: str) -> tuple[Posting, ...]:
+    """The lines that an event's change adds to the books; none when no fact changed."""
+    lines = enumerate(_lines(event.change), start=1)
+    return tuple(
+        Posting(
+            merchant_id=event.merchant_id,
+            payment_id=event.subject_id,
+            event_number=event.number,
+            line=line,
+            account=account,
+            amount_minor=amount_minor,
+            currency=currency,
+            at=event.at,
+        )
+        for line, (account, amount_minor) in lines
+    )
+
+
+def balances(facts: Facts) -> dict[Account, int]:
+    """What the accounts of one payment must show for these facts, in minor units."""
+    totals: Counter[Account] = Counter()
+    for account, amount_minor in _lines(facts):
+        totals[account] += amount_minor
+    return {account: totals[account] for account in Account}
+
+
+def _lines(change: Facts) -> Iterable[tuple[Account, int]]:
+    for fact, debited, credited in RULES:
+        amount_minor: int = getattr(change, fact)
+        if amount_minor:
+            yield debited, amount_minor
+            yield credited, -amount_minor

@@ -1,0 +1,224 @@
+"""One request to the bank, and the state machine it goes through.
+
+The table is the machine: what `TRANSITIONS` does not list is illegal and changes nothing. The
+diagram in the docs is drawn from it. A rule that hides in an `if` elsewhere is a defect: split the
+trigger instead.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from attrs import field, frozen
+
+from payplatform._domain.declines import Decline
+from payplatform._domain.money import Money
+
+
+class OperationKind(StrEnum):
+    """What the bank is asked to do. Also the names of what may follow: `allowed_operations`."""
+
+    SALE = "sale"
+    AUTHORIZE = "authorize"
+    CAPTURE = "capture"
+    VOID = "void"
+    REFUND = "refund"
+    INCREMENT = "increment"
+    VERIFY = "verify"
+    RESUME = "resume"
+
+    @property
+    def carries_card(self) -> bool:
+        """Whether the request holds the card and, maybe, its security code."""
+        return self in _CARRIES_CARD
+
+    @property
+    def may_be_resent(self) -> bool:
+        """Whether the same request may be sent again after an unclear answer.
+
+        Never what carries a card: PCI DSS v4.0.1 3.3.1 forbids keeping the security code that the
+        same request would need. An increment is treated alike. They are inquired about, else
+        reversed.
+        """
+        return self in _MAY_BE_RESENT
+
+
+_CARRIES_CARD = frozenset({OperationKind.SALE, OperationKind.AUTHORIZE, OperationKind.VERIFY})
+_MAY_BE_RESENT = frozenset(
+    {OperationKind.CAPTURE, OperationKind.VOID, OperationKind.REFUND, OperationKind.RESUME}
+)
+
+
+class OperationState(StrEnum):
+    """Where an operation stands."""
+
+    IN_FLIGHT = "in_flight"
+    IN_DOUBT = "in_doubt"
+    REQUIRES_ACTION = "requires_action"
+    PENDING = "pending"
+    REVERSING = "reversing"
+    NEEDS_REVIEW = "needs_review"
+    SUCCEEDED = "succeeded"
+    DECLINED = "declined"
+    ABORTED = "aborted"
+    REVERSED = "reversed"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing is left to find out: no money is reserved by it any more."""
+        return self in FINAL_STATES
+
+
+FINAL_STATES = frozenset(
+    {
+        OperationState.SUCCEEDED,
+        OperationState.DECLINED,
+        OperationState.ABORTED,
+        OperationState.REVERSED,
+    }
+)
+
+
+class Trigger(StrEnum):
+    """What can happen to an operation."""
+
+    APPROVED = "approved"
+    DECLINED = "declined"
+    ACTION_REQUIRED = "action_required"
+    LEFT_PENDING = "left_pending"
+    NOT_SENT = "not_sent"
+    UNCLEAR = "unclear"
+    REVERSAL_DECIDED = "reversal_decided"
+    REVERSAL_CONFIRMED = "reversal_confirmed"
+    GIVEN_UP = "given_up"
+    RESOLVED_SUCCEEDED = "resolved_succeeded"
+    RESOLVED_DECLINED = "resolved_declined"
+    RESOLVED_ABORTED = "resolved_aborted"
+    TAKEN_BACK = "taken_back"
+
+
+_S, _T = OperationState, Trigger
+
+TRANSITIONS: dict[tuple[OperationState, Trigger], OperationState] = {
+    # The first answer. Only here can "not sent" prove that no money moved.
+    (_S.IN_FLIGHT, _T.APPROVED): _S.SUCCEEDED,
+    (_S.IN_FLIGHT, _T.DECLINED): _S.DECLINED,
+    (_S.IN_FLIGHT, _T.ACTION_REQUIRED): _S.REQUIRES_ACTION,
+    (_S.IN_FLIGHT, _T.LEFT_PENDING): _S.PENDING,
+    (_S.IN_FLIGHT, _T.NOT_SENT): _S.ABORTED,
+    (_S.IN_FLIGHT, _T.UNCLEAR): _S.IN_DOUBT,
+    (_S.IN_FLIGHT, _T.REVERSAL_DECIDED): _S.REVERSING,
+    (_S.IN_FLIGHT, _T.GIVEN_UP): _S.NEEDS_REVIEW,
+    # Money may have moved.
+    (_S.IN_DOUBT, _T.APPROVED): _S.SUCCEEDED,
+    (_S.IN_DOUBT, _T.DECLINED): _S.DECLINED,
+    (_S.IN_DOUBT, _T.ACTION_REQUIRED): _S.REQUIRES_ACTION,
+    (_S.IN_DOUBT, _T.LEFT_PENDING): _S.PENDING,
+    (_S.IN_DOUBT, _T.UNCLEAR): _S.IN_DOUBT,
+    (_S.IN_DOUBT, _T.REVERSAL_DECIDED): _S.REVERSING,
+    (_S.IN_DOUBT, _T.GIVEN_UP): _S.NEEDS_REVIEW,
+    # The cardholder has to prove who they are.
+    (_S.REQUIRES_ACTION, _T.APPROVED): _S.SUCCEEDED,
+    (_S.REQUIRES_ACTION, _T.DECLINED): _S.DECLINED,
+    (_S.REQUIRES_ACTION, _T.ACTION_REQUIRED): _S.REQUIRES_ACTION,
+    (_S.REQUIRES_ACTION, _T.LEFT_PENDING): _S.PENDING,
+    (_S.REQUIRES_ACTION, _T.UNCLEAR): _S.REQUIRES_ACTION,
+    (_S.REQUIRES_ACTION, _T.GIVEN_UP): _S.NEEDS_REVIEW,
+    # The bank will tell later.
+    (_S.PENDING, _T.APPROVED): _S.SUCCEEDED,
+    (_S.PENDING, _T.DECLINED): _S.DECLINED,
+    (_S.PENDING, _T.LEFT_PENDING): _S.PENDING,
+    (_S.PENDING, _T.UNCLEAR): _S.PENDING,
+    (_S.PENDING, _T.GIVEN_UP): _S.NEEDS_REVIEW,
+    # Decided and stored before the reversal is sent: from here no answer leads back to success.
+    (_S.REVERSING, _T.REVERSAL_CONFIRMED): _S.ABORTED,
+    (_S.REVERSING, _T.UNCLEAR): _S.REVERSING,
+    (_S.REVERSING, _T.GIVEN_UP): _S.NEEDS_REVIEW,
+    # A person decides, and says why.
+    (_S.NEEDS_REVIEW, _T.RESOLVED_SUCCEEDED): _S.SUCCEEDED,
+    (_S.NEEDS_REVIEW, _T.RESOLVED_DECLINED): _S.DECLINED,
+    (_S.NEEDS_REVIEW, _T.RESOLVED_ABORTED): _S.ABORTED,
+    # The bank takes it back after all: a refund that bounces, a capture that fails late.
+    (_S.SUCCEEDED, _T.TAKEN_BACK): _S.REVERSED,
+}
+
+
+def next_state(state: OperationState, trigger: Trigger) -> OperationState | None:
+    """The state that `trigger` leads to from `state`, or None where the table does not list it."""
+    return TRANSITIONS.get((state, trigger))
+
+
+class Initiator(StrEnum):
+    """Who starts a payment with a stored card: the cardholder, or the merchant on an agreement."""
+
+    CUSTOMER = "customer"
+    MERCHANT = "merchant"
+
+
+@frozen(kw_only=True)
+class StoredCredential:
+    """What the card schemes ask to be told about a card on file.
+
+    Source: Visa and Mastercard stored-credential frameworks: who initiates, first or later use, and
+    for a later one the network's id of the first transaction.
+    """
+
+    initiator: Initiator
+    first_use: bool
+    network_transaction_id: str | None = None
+
+
+@frozen(kw_only=True)
+class Operation:
+    """One request to the bank: ours to name, to send, to find again.
+
+    `id` is also the bank's idempotency key and the handle for inquiry and reversal; the merchant's
+    own key never leaves us, so merchants cannot collide. `epoch` is the fencing number: every
+    committed change raises it by one, and a writer whose number is stale writes nothing.
+
+    Attributes:
+        subject_id: the payment, or the payment method for a verification.
+        target_id: the operation at the bank that this one works on; None for one that starts.
+        lease_until: until then the caller who claimed it is presumed alive.
+        next_try_at: when recovery looks at it again; None when nothing is due.
+        attempts: how often recovery has asked the bank since the first send.
+        reason: why it is in doubt or in review, in words without secrets.
+    """
+
+    id: str
+    merchant_id: str
+    subject_id: str
+    kind: OperationKind
+    state: OperationState
+    amount: Money
+    epoch: int
+    idempotency_key: str
+    fingerprint: bytes = field(repr=False)
+    target_id: str | None = None
+    final: bool = False
+    stored_credential: StoredCredential | None = None
+    created_at: datetime
+    updated_at: datetime
+    lease_until: datetime
+    next_try_at: datetime | None = None
+    attempts: int = 0
+    bank_reference: str | None = None
+    decline: Decline | None = None
+    reason: str | None = None
+
+    @property
+    def version(self) -> int:
+        """The guard that every stored record has; an operation's is its epoch."""
+        return self.epoch
+
+
+@frozen(kw_only=True)
+class OpenOperation:
+    """What a payment needs to know of an operation that is not final: it counts as spent."""
+
+    id: str
+    kind: OperationKind
+    state: OperationState
+    amount_minor: int
+    final: bool = False

@@ -1,0 +1,276 @@
+"""The ports: what payplatform needs of a store, of a bank and of a key service.
+
+The comment on each method is the contract; `payplatform.testing` has the suites that hold an
+adapter to it. Adapters know this file, the domain's values and the errors, never the engine and
+never each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from attrs import frozen
+
+from payplatform._domain.changes import (
+    Changes,
+    Receipt,
+    Record,
+    Subject,
+)
+from payplatform._domain.events import Event
+from payplatform._domain.ledger import Account, Posting
+from payplatform._domain.messages import (
+    BankCapabilities,
+    BankReply,
+    BankRequest,
+    CardDetails,
+    ReplyOutcome,
+    RequestKind,
+)
+from payplatform._domain.operations import Operation, OperationState
+from payplatform._domain.payments import Payment, PaymentStatus
+from payplatform._domain.records import Customer, Merchant, PaymentMethod, SealedCard, WrappedKey
+
+R = TypeVar("R", Merchant, Customer, PaymentMethod, Payment, Operation, SealedCard, WrappedKey)
+
+
+@frozen(kw_only=True)
+class Filter:
+    """Which records a page is to hold; every condition that is given must be met.
+
+    Attributes:
+        customer_id: of payments and payment methods.
+        subject_id: of operations: those whose subject it is, be it a payment or a payment method.
+        statuses: of payments; empty means any.
+        states: of operations; empty means any.
+        created_from: created at this time or later.
+        created_before: created before this time.
+        reference: of payments, exactly.
+        metadata: of payments: each of these pairs is among the payment's own.
+    """
+
+    customer_id: str | None = None
+    subject_id: str | None = None
+    statuses: frozenset[PaymentStatus] = frozenset()
+    states: frozenset[OperationState] = frozenset()
+    created_from: datetime | None = None
+    created_before: datetime | None = None
+    reference: str | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+
+
+EVERYTHING = Filter()
+
+
+class Storage(Protocol):
+    """A few reads and one write. Safe to use from many threads at once.
+
+    Every read sees every commit that returned before it began. Every method of one merchant takes
+    the merchant first, and another merchant's things are absent: same answer, same work. Records
+    come back equal to what was committed. No session, cursor or transaction leaves an adapter.
+
+    All methods may raise StorageUnavailable (StorageBusy when nothing but patience is missing).
+    """
+
+    def get(self, merchant_id: str, kind: type[R], record_id: str) -> R | None:
+        """The record of that kind and id, or None."""
+        ...
+
+    def page(
+        self,
+        merchant_id: str,
+        kind: type[R],
+        where: Filter = EVERYTHING,
+        *,
+        before: str | None = None,
+        limit: int,
+    ) -> Sequence[R]:
+        """At most `limit` records that match, by id, largest first, all smaller than `before`.
+
+        Ids carry their time, so this is newest first. What is added while somebody pages changes
+        neither the pages that follow nor their order.
+        """
+        ...
+
+    def operation_with_key(self, merchant_id: str, idempotency_key: str) -> Operation | None:
+        """The operation that claimed this idempotency key, or None."""
+        ...
+
+    def payment_method_with(
+        self, merchant_id: str, customer_id: str, fingerprints: Sequence[bytes]
+    ) -> PaymentMethod | None:
+        """The customer's payment method whose fingerprint is one of these, or None."""
+        ...
+
+    def receipt(self, merchant_id: str, operation_id: str) -> Subject | None:
+        """The payment or payment method of the operation's latest receipt, or None."""
+        ...
+
+    def events(self, merchant_id: str, subject_id: str) -> Sequence[Event]:
+        """The subject's events, in the order of their numbers."""
+        ...
+
+    def postings(self, merchant_id: str, payment_id: str) -> Sequence[Posting]:
+        """The payment's postings, in the order of event number and line."""
+        ...
+
+    def merchants(self, *, before: str | None = None, limit: int) -> Sequence[Merchant]:
+        """At most `limit` merchants by id, largest first, all smaller than `before`."""
+        ...
+
+    def due_operations(self, now: datetime, *, limit: int) -> Sequence[Operation]:
+        """Operations of all merchants whose `next_try_at` is `now` or earlier, longest due first.
+
+        One without `next_try_at` is never due.
+        """
+        ...
+
+    def lapsed_payments(self, now: datetime, *, limit: int) -> Sequence[Payment]:
+        """Payments of all merchants whose `lapses_at` is `now` or earlier, longest due first."""
+        ...
+
+    def outbox(self, *, limit: int) -> Sequence[Event]:
+        """Events of all merchants that were committed and not yet marked, oldest commit first."""
+        ...
+
+    def mark_published(self, event_ids: Sequence[str]) -> None:
+        """Take these events out of the outbox. They stay in their subject's history."""
+        ...
+
+    def commit(self, changes: Changes) -> None:
+        """Write all of it or nothing, durably before it returns.
+
+        A record is written if the stored version is exactly one less than its own; version 1 needs
+        that none is stored. A removed record is deleted if the stored version equals its own.
+        Unique are: (merchant, kind, id); an operation's (merchant, idempotency key); a payment
+        method's (merchant, customer, fingerprint) where both are given; an event's (merchant,
+        subject, number). Each event also enters the outbox.
+
+        Raises:
+            Conflict: a guard was stale or a unique thing was there; nothing was written.
+            StorageBusy: others held the store for too long; nothing was written.
+            CommitUncertain: it may or may not have been written: read again.
+            StorageUnavailable: the store failed; nothing was written.
+        """
+        ...
+
+    def describe(self) -> Mapping[str, str]:
+        """What it is and how it is set, for `PayPlatform.describe()`; no secrets."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything. Nothing is called afterwards; a second close does nothing."""
+        ...
+
+
+class Bank(Protocol):
+    """An acquiring bank. Safe to use from many threads at once."""
+
+    @property
+    def capabilities(self) -> BankCapabilities:
+        """What the bank can do; the same for as long as the adapter lives."""
+        ...
+
+    def send(self, request: BankRequest, *, timeout_s: float) -> BankReply:
+        """Send one request, once, and return the bank's answer to it.
+
+        An adapter never sends twice on its own account and never keeps what it sent: the card in
+        a request is not stored, not logged and not put into an error.
+
+        Raises:
+            NotSent: it is proved that not one byte left.
+            Exception: anything else means that nobody knows.
+        """
+        ...
+
+    def inquire(self, merchant_id: str, operation_id: str, *, timeout_s: float) -> BankReply:
+        """What the bank knows of our operation: its answer then, or NOT_FOUND.
+
+        Raises:
+            Exception: it could not be asked; nothing is known.
+        """
+        ...
+
+    def describe(self) -> Mapping[str, str]:
+        """What it is, for `PayPlatform.describe()`; no secrets."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything. A second close does nothing."""
+        ...
+
+
+class KeyService(Protocol):
+    """Keeps the master key, and wraps other keys with it. Safe to use from many threads at once.
+
+    The context is authenticated, not secret: a key unwraps only with the context it was wrapped
+    with, so that one merchant's key can never be passed off as another's.
+    """
+
+    def wrap(self, key: bytes, context: Mapping[str, str]) -> bytes:
+        """Encrypt a key of 32 bytes under the master key, bound to `context`.
+
+        Raises:
+            VaultUnavailable: the service does not answer.
+        """
+        ...
+
+    def unwrap(self, wrapped: bytes, context: Mapping[str, str]) -> bytes:
+        """The key that was wrapped.
+
+        Raises:
+            VaultUnavailable: the service does not answer.
+            VaultIntegrityError: altered, another context, or another master key.
+        """
+        ...
+
+    def rewrap(self, wrapped: bytes, context: Mapping[str, str]) -> bytes:
+        """The same key under the current master key, bound to the same context.
+
+        Raises:
+            VaultUnavailable: the service does not answer.
+            VaultIntegrityError: altered, another context, or another master key.
+        """
+        ...
+
+    def describe(self) -> Mapping[str, str]:
+        """What it is and which master key is current, by name; no secrets."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything. A second close does nothing."""
+        ...
+
+
+__all__ = [
+    "EVERYTHING",
+    "Account",
+    "Bank",
+    "BankCapabilities",
+    "BankReply",
+    "BankRequest",
+    "CardDetails",
+    "Changes",
+    "Customer",
+    "Event",
+    "Filter",
+    "KeyService",
+    "Merchant",
+    "Operation",
+    "OperationState",
+    "Payment",
+    "PaymentMethod",
+    "PaymentStatus",
+    "Posting",
+    "R",
+    "Receipt",
+    "Record",
+    "ReplyOutcome",
+    "RequestKind",
+    "SealedCard",
+    "Storage",
+    "Subject",
+    "WrappedKey",
+]
