@@ -397,7 +397,7 @@ BANK_CODE_MAX_LENGTH = 32
 _CARD_NUMBER_MIN_DIGITS = 12  # the shortest card numbers in use (Maestro)
 
 
-def _is_known(_decline: object, _attribute: object, value: object) -> None:
+def _is_known(_decline: object, _attribute: object, value: DeclineCode) -> None:
     if not isinstance(value, DeclineCode):
         raise InvalidRequest(
             "code must be a DeclineCode", code=ErrorCode.TYPE_INVALID, field="code"
