@@ -1,0 +1,52 @@
+# Each target works as the first command in a fresh clone: it makes .venv by itself, from the pinned and
+# hashed files in requirements/, and needs only make and a Python >= 3.11 (`make PYTHON=...` names one).
+
+BIN := .venv/bin
+CODE := $(wildcard src tests examples)
+LOCK := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
+	--annotation-style line --custom-compile-command "make lock" $(LOCK_FLAGS)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help demo test check docs format lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/demo.stamp ## Take a guided tour: charge, decline, refund, crash, recover
+	@here=$$PWD; there=$$(mktemp -d) && trap 'rm -rf "$$there"' EXIT && cd "$$there" \
+		&& "$$here/$(BIN)/payplatform" demo
+
+test: .venv/dev.stamp ## Run the tests (TESTS="tests/test_money.py -k yen" picks some)
+	$(BIN)/pytest $(TESTS)
+
+check: .venv/dev.stamp ## Check format, lint, types, architecture and docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(CODE)
+	$(BIN)/lint-imports
+	$(BIN)/mkdocs build --strict --quiet
+
+docs: .venv/dev.stamp ## Build the documentation into site/
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "Open site/index.html"
+
+format: .venv/dev.stamp ## Put the code in its format, and mend what can be mended by rule
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: .venv/lock.stamp ## Pin requirements/ anew from pyproject.toml (LOCK_FLAGS=--upgrade takes newer ones)
+	$(LOCK) --group lock --output-file requirements/lock.txt
+	$(LOCK) --all-extras --group build --group test --group check --group docs \
+		pyproject.toml --output-file requirements/dev.txt
+	$(LOCK) --extra cli --group build --constraints requirements/dev.txt \
+		pyproject.toml --output-file requirements/demo.txt
+
+clean: ## Remove the environment and everything that was made
+	rm -rf .venv site dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find $(CODE) -type d -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/%.stamp: requirements/%.txt pyproject.toml tools/make-venv.sh
+	tools/make-venv.sh $*
+	@touch $@

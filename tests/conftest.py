@@ -1,0 +1,17 @@
+"""What every test runs under: how hard hypothesis tries, and for how long."""
+
+import os
+
+from hypothesis import settings
+
+# No deadline: a shared machine is slow now and then, and a slow example is not a wrong one. Each
+# profile is bounded by its number of examples instead.
+settings.register_profile("dev", max_examples=50, deadline=None)
+# The same examples on every run, and a blob to replay a failure with.
+settings.register_profile(
+    "ci", max_examples=100, deadline=None, derandomize=True, print_blob=True, database=None
+)
+settings.register_profile("thorough", max_examples=2_000, deadline=None, print_blob=True)
+settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev")
+)

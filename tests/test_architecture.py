@@ -1,0 +1,137 @@
+"""The house keeps its shape: imports point down only, and each contract is shown to bite.
+
+A contract that never breaks may be one that never looks. So each is also run on a copy of the
+package with one forbidden line planted, under the configuration of the real tree, and must break.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CONFIG = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+CONTRACTS: dict[str, dict[str, Any]] = {
+    contract["name"]: contract for contract in CONFIG["contracts"]
+}
+
+HOUSE = "Imports point down only"
+DOMAIN = "Within the domain too"
+PURE = "The domain is pure: no I/O, no clock, no randomness, no stored form"
+STORED_FORM = "Only the storage rooms know the stored form"
+OPTIONAL = "Optional packages stay with the extra that brings them"
+
+# contract, the file under src/payplatform that gets the line, the line
+PLANTED = [
+    (HOUSE, "errors.py", "from payplatform._domain import money"),
+    (HOUSE, "_domain/money.py", "from payplatform import ports"),
+    (HOUSE, "ports.py", "from payplatform.storage import memory"),
+    (HOUSE, "ports.py", "from payplatform._engine import flow"),
+    (HOUSE, "_engine/flow.py", "from payplatform import client"),
+    (HOUSE, "_engine/flow.py", "from payplatform.storage import sqlite"),
+    (HOUSE, "storage/memory.py", "from payplatform._engine import flow"),
+    (HOUSE, "storage/memory.py", "from payplatform.banks import simulated"),
+    (HOUSE, "banks/simulated.py", "from payplatform.keys import local"),
+    (HOUSE, "keys/local.py", "from payplatform._engine import vault"),
+    (HOUSE, "client.py", "from payplatform import cli"),
+    (HOUSE, "client.py", "def late() -> None:\n    import payplatform.testing"),
+    (HOUSE, "cli.py", "import payplatform.testing"),
+    (HOUSE, "testing/__init__.py", "import payplatform.cli"),
+    (HOUSE, "storage/memory.py", "import payplatform"),
+    (HOUSE, "a_new_room.py", "'''Nobody gave it a place.'''"),
+    (DOMAIN, "_domain/money.py", "from payplatform._domain import payments"),
+    (DOMAIN, "_domain/operations.py", "from payplatform._domain import decisions"),
+    (DOMAIN, "_domain/cards.py", "from payplatform._domain import money"),
+    (DOMAIN, "_domain/a_new_law.py", "'''Nobody gave it a place.'''"),
+    (PURE, "_domain/decisions.py", "import sqlite3"),
+    (PURE, "_domain/decisions.py", "def now() -> None:\n    import time"),
+    (PURE, "errors.py", "import json"),
+    (PURE, "ports.py", "import logging"),
+    (STORED_FORM, "_engine/flow.py", "import cattrs"),
+    (STORED_FORM, "client.py", "from cattrs import structure"),
+    (OPTIONAL, "client.py", "import rich"),
+    (OPTIONAL, "storage/sqlite.py", "import click"),
+    (OPTIONAL, "banks/simulated.py", "import hypothesis"),
+]
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Runs import-linter on `folder`/src/payplatform with the configuration in `folder`."""
+    program = "from importlinter.cli import lint_imports_command as run; run()"
+    return subprocess.run(
+        [sys.executable, "-c", program, "--no-logo", "--no-cache"],
+        cwd=folder,
+        env={"PYTHONPATH": str(folder / "src"), "COLUMNS": "500"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def broken_contracts(output: str) -> set[str]:
+    return {
+        name for name in CONTRACTS if re.search(rf"^{re.escape(name)} BROKEN", output, re.MULTILINE)
+    }
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def plant(folder: Path, file: str, line: str) -> None:
+    with (folder / "src" / "payplatform" / file).open("a") as source:
+        source.write(f"\n\n{line}\n")
+
+
+def test_every_contract_holds_in_the_real_tree() -> None:
+    found = lint_imports(ROOT)
+
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert f"Contracts: {len(CONTRACTS)} kept, 0 broken." in found.stdout
+
+
+@pytest.mark.parametrize(("contract", "file", "line"), PLANTED)
+def test_a_planted_violation_breaks_its_contract(
+    copy: Path, contract: str, file: str, line: str
+) -> None:
+    plant(copy, file, line)
+
+    found = lint_imports(copy)
+
+    assert found.returncode != 0
+    assert contract in broken_contracts(found.stdout), found.stdout + found.stderr
+
+
+def test_every_contract_has_a_planted_violation() -> None:
+    assert {contract for contract, _, _ in PLANTED} == set(CONTRACTS)
+
+
+def test_every_layered_contract_is_exhaustive() -> None:
+    layered = [contract for contract in CONTRACTS.values() if contract["type"] == "layers"]
+
+    assert layered
+    assert all(contract["exhaustive"] for contract in layered)
+    assert not any("exhaustive_ignores" in contract for contract in layered)
+
+
+def test_no_contract_makes_an_exception() -> None:
+    assert not any("ignore_imports" in contract for contract in CONTRACTS.values())
+
+
+def test_every_module_forbidden_to_the_domain_is_noticed(copy: Path) -> None:
+    forbidden = CONTRACTS[PURE]["forbidden_modules"]
+    plant(copy, "_domain/decisions.py", "\n".join(f"import {module}" for module in forbidden))
+
+    found = lint_imports(copy)
+
+    named = set(re.findall(r"payplatform\._domain is not allowed to import (\w+):", found.stdout))
+    assert named == set(forbidden)
