@@ -27,7 +27,7 @@ _FOUR_PLACES: Final = "CLF UYW"
 
 # Metals, testing, units of account: ISO gives them no decimal places, so no amount can be counted.
 WITHOUT_EXPONENT: Final = frozenset(
-    "XAG XAU XBA XBB XBC XBD XDR XPD XPT XSU XTS XUA XXX".split()
+    ["XAG", "XAU", "XBA", "XBB", "XBC", "XBD", "XDR", "XPD", "XPT", "XSU", "XTS", "XUA", "XXX"]
 )
 
 EXPONENTS: Final = MappingProxyType(

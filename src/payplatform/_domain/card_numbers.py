@@ -1,0 +1,145 @@
+"""What digits tell by themselves: whether the check digit is right, whether text holds a card number.
+
+Law of this file: digits in, yes or no out. Nothing here keeps, shows or raises a digit it is given.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Final
+
+from payplatform._domain.brands import LONGEST, RULES, Brand, brand_of
+
+_PLAIN: Final = bytes.maketrans(b"0123456789", bytes(range(10)))
+_DOUBLED: Final = bytes.maketrans(b"0123456789", bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
+
+
+def luhn_valid(digits: str) -> bool:
+    """Whether the last digit is the Luhn check digit of the others (ISO/IEC 7812-1, annex B).
+
+    It catches every single wrong digit and every swap of two neighbours but 09 and 90. Anything
+    but ASCII digits, and the empty text, is not valid.
+    """
+    return digits.isascii() and digits.isdigit() and _luhn_sum(digits) % 10 == 0
+
+
+def luhn_check_digit(partial: str) -> str:
+    """Give the digit that completes `partial` to a Luhn-valid number.
+
+    Raises:
+        ValueError: `partial` is anything but ASCII digits.
+    """
+    if not (partial.isascii() and partial.isdigit()):
+        del partial
+        raise ValueError("a check digit completes ASCII digits only")
+    return str(-_luhn_sum(partial + "0") % 10)
+
+
+def _luhn_sum(digits: str) -> int:
+    raw = digits.encode("ascii")
+    return sum(raw[-1::-2].translate(_PLAIN)) + sum(raw[-2::-2].translate(_DOUBLED))
+
+
+# One digit may follow another directly, or across this: up to three spaces, dashes, underscores,
+# slashes or invisible characters, or one dot.
+_SPACES: Final = re.compile(
+    r"[\s_/\-\u00ad\u200b-\u200d\u2010-\u2015\u2060\u2212\ufe58\ufe63\uff0d\ufeff]{1,3}"
+)
+_DOT: Final = re.compile(r"[.\u00b7\u2024\uff0e]")
+_FEWEST: Final = 13
+_ENOUGH_DIGITS: Final = re.compile(r"\d(?:\D{0,3}\d){12}")
+_DIGIT: Final = re.compile(r"\d")
+_DIGITS: Final = re.compile(r"[0-9]+")
+_WORD: Final = re.compile(r"[^\W_]+")
+_LETTERS_AMONG_DIGITS: Final = re.compile(r"[0-9][^\W\d_]+[0-9]")
+_UUID: Final = re.compile(
+    r"(?<![0-9A-Za-z])[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?![0-9A-Za-z])"
+)
+_FRACTION: Final = re.compile(r"(?<![0-9.])0\.[0-9]+")
+
+
+def looks_like_card_number(text: str) -> bool:
+    """Whether `text` holds what is most likely a card number.
+
+    Likely means: 13 to 19 digits, together or parted by spaces, dashes, dots and the like, that
+    start and end where a group of digits does, are Luhn-valid, and start and measure like a card of
+    a known brand. Decimal digits of every script count, full-width ones too.
+
+    Text that is refused here is somebody's order that cannot be placed, so what is common and never
+    a card is let through, at a price that is written down:
+
+    - UUIDs, and digits mixed into letters as in hexadecimal or base-32 tokens. Price: a card number
+      with letters among its digits is not seen.
+    - More than 19 digits in a row, since a window sliding along them would refuse most long numbers
+      by chance. Price: a card number glued to other digits, such as its expiry, is not seen.
+    - Thirteen digits that are a valid EAN-13 barcode, phone numbers with a leading plus, and
+      fractions (0.4242...). Price: one 13-digit Visa number in ten, a kind no longer issued.
+    - Maestro numbers of fewer than 16 digits, which hardly exist, while shops' order numbers look
+      like them every day.
+    - Commas and colons part digits for good: lists and times have them, card numbers do not.
+
+    What is left is chance: of random 16-digit numbers, about one in thirty is refused, because it
+    could be a card number in every respect. A letter between the digits helps.
+    """
+    if not _ENOUGH_DIGITS.search(text):
+        return False
+    return any(_could_be_card(digits, parts) for digits, parts in _candidates(_readable(text)))
+
+
+def _could_be_card(digits: str, parts: int) -> bool:
+    brand = brand_of(digits)
+    if brand is Brand.UNKNOWN or len(digits) not in RULES[brand].lengths:
+        return False
+    if brand is Brand.MAESTRO and len(digits) < 16:
+        return False
+    if parts == 1 and _is_ean_13(digits):
+        return False
+    return luhn_valid(digits)
+
+
+def _readable(text: str) -> str:
+    """Digits of every script as ASCII, and what is never a card number struck out."""
+    if not text.isascii():
+        text = _DIGIT.sub(lambda digit: str(unicodedata.decimal(digit[0])), text)
+    text = _FRACTION.sub("x", _UUID.sub("x", text))
+    return _WORD.sub(_without_token, text)
+
+
+def _without_token(word: re.Match[str]) -> str:
+    return "x" if _LETTERS_AMONG_DIGITS.search(word[0]) else word[0]
+
+
+def _candidates(text: str) -> Iterator[tuple[str, int]]:
+    """Every run of whole groups of digits that is as long as a card number, and its group count."""
+    groups = list(_DIGITS.finditer(text))
+    for start, group in enumerate(groups):
+        fewest = 16 if text[: group.start()].endswith("+") else _FEWEST
+        for parts, digits in _growing(text, groups[start : start + LONGEST]):
+            if len(digits) > LONGEST:
+                break
+            if len(digits) >= fewest:
+                yield digits, parts
+
+
+def _growing(text: str, groups: list[re.Match[str]]) -> Iterator[tuple[int, str]]:
+    """The first group, then with the second, and so on while the same kind of gap parts them."""
+    digits = groups[0][0]
+    yield 1, digits
+    gap: re.Pattern[str] | None = None
+    for parts in range(2, len(groups) + 1):
+        left, right = groups[parts - 2], groups[parts - 1]
+        between = text[left.end() : right.start()]
+        gap = gap or (_DOT if _DOT.fullmatch(between) else _SPACES)
+        if not gap.fullmatch(between):
+            return
+        digits += right[0]
+        yield parts, digits
+
+
+def _is_ean_13(digits: str) -> bool:
+    """Whether it is a GS1 barcode number: weights 1 and 3 in turn, sum a multiple of ten."""
+    if len(digits) != 13:
+        return False
+    return (sum(map(int, digits[::2])) + 3 * sum(map(int, digits[1::2]))) % 10 == 0
