@@ -1,4 +1,4 @@
-"""What digits tell by themselves: whether the check digit is right, whether text holds a card number.
+"""What digits tell by themselves: is the check digit right, and does text hold a card number.
 
 Law of this file: digits in, yes or no out. Nothing here keeps, shows or raises a digit it is given.
 """

@@ -7,6 +7,7 @@ Law of this file: only `reveal()` gives the text. Nothing that Python or a libra
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from typing import NoReturn, final
 
 
@@ -48,6 +49,7 @@ class Secret(Guarded):
 
     # The text lives in a closure: no attribute holds it, so no walk over attributes can find it.
     __slots__ = ("__reveal",)
+    __reveal: Callable[[], str]
 
     def __init__(self, text: str) -> None:
         if not isinstance(text, str):
@@ -57,8 +59,7 @@ class Secret(Guarded):
 
     def reveal(self) -> str:
         """Give the text. Keep it in as few variables, and for as short a time, as you can."""
-        clear: str = self.__reveal()
-        return clear
+        return self.__reveal()
 
     def same_as(self, other: Secret) -> bool:
         """Whether both guard the same text, in a time that does not tell where they differ.

@@ -40,9 +40,7 @@ _MAX_METADATA_VALUE: Final = 500
 
 # Controls (Cc), line and paragraph separators, bidirectional overrides and isolates, lone
 # surrogates: they break lines, hide text or cannot be stored.
-_NOT_PRINTABLE: Final = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+_NOT_PRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _ID_PREFIX: Final = re.compile(r"([a-z]+)_")
 # TypeID text form: 128 bits in 26 characters of Crockford's base 32, so the first is at most 7.
