@@ -115,7 +115,7 @@ def _candidates(text: str) -> Iterator[tuple[str, int]]:
     """Every run of whole groups of digits that is as long as a card number, and its group count."""
     groups = list(_DIGITS.finditer(text))
     for start, group in enumerate(groups):
-        fewest = 16 if text[: group.start()].endswith("+") else _FEWEST
+        fewest = 16 if text[group.start() - 1 : group.start()] == "+" else _FEWEST
         for parts, digits in _growing(text, groups[start : start + LONGEST]):
             if len(digits) > LONGEST:
                 break
