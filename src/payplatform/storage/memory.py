@@ -1,0 +1,262 @@
+"""A store in memory: for tests, for trying things out, and the plainest form of the contract.
+
+Law of this file: every read and every commit holds the one lock, and a commit that fails takes back
+each of its steps before it lets go of it. Values are immutable, so they go in and out as they are.
+"""
+
+# ruff: noqa: D102  # what a method promises stands at the port
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import datetime
+from itertools import islice
+from threading import Lock
+from typing import Any, TypeVar, cast
+
+from attrs import evolve
+
+from payplatform._domain.changes import Changes, Receipt, Record, Subject
+from payplatform._domain.events import Event
+from payplatform._domain.ledger import Posting
+from payplatform._domain.operations import Operation
+from payplatform._domain.payments import Payment
+from payplatform._domain.records import Merchant, PaymentMethod
+from payplatform.errors import Conflict
+from payplatform.ports import EVERYTHING, Filter, R
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class MemoryStorage:
+    """Keeps everything in this process and nothing beyond it. See `ports.Storage`."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._records: dict[type, dict[tuple[str, str], Record]] = {}
+        self._ids: dict[tuple[type, str], list[str]] = {}
+        self._claims: dict[tuple[Any, ...], str] = {}
+        self._events: dict[tuple[str, str], dict[int, Event]] = {}
+        self._postings: dict[tuple[str, str], dict[tuple[int, int], Posting]] = {}
+        self._receipts: dict[tuple[str, str], Subject] = {}
+        self._outbox: dict[tuple[str, str, int], Event] = {}
+
+    def get(self, merchant_id: str, kind: type[R], record_id: str) -> R | None:
+        with self._lock:
+            return cast("R | None", self._all(kind).get((merchant_id, record_id)))
+
+    def page(
+        self,
+        merchant_id: str,
+        kind: type[R],
+        where: Filter = EVERYTHING,
+        *,
+        before: str | None = None,
+        limit: int,
+    ) -> Sequence[R]:
+        with self._lock:
+            found = self._newest_first(merchant_id, kind, before)
+            return tuple(islice((record for record in found if _matches(record, where)), limit))
+
+    def operation_with_key(self, merchant_id: str, idempotency_key: str) -> Operation | None:
+        with self._lock:
+            return self._claimant(Operation, merchant_id, idempotency_key)
+
+    def payment_method_with(
+        self, merchant_id: str, customer_id: str, fingerprints: Sequence[bytes]
+    ) -> PaymentMethod | None:
+        with self._lock:
+            known = (
+                self._claimant(PaymentMethod, merchant_id, customer_id, fingerprint)
+                for fingerprint in fingerprints
+            )
+            return next((method for method in known if method is not None), None)
+
+    def receipt(self, merchant_id: str, operation_id: str) -> Subject | None:
+        with self._lock:
+            return self._receipts.get((merchant_id, operation_id))
+
+    def events(self, merchant_id: str, subject_id: str) -> Sequence[Event]:
+        with self._lock:
+            return _in_order(self._events.get((merchant_id, subject_id), {}))
+
+    def postings(self, merchant_id: str, payment_id: str) -> Sequence[Posting]:
+        with self._lock:
+            return _in_order(self._postings.get((merchant_id, payment_id), {}))
+
+    def merchants(self, *, before: str | None = None, limit: int) -> Sequence[Merchant]:
+        with self._lock:
+            everybody = cast("Iterable[Merchant]", self._all(Merchant).values())
+            older = (m for m in everybody if before is None or m.id < before)
+            return sorted(older, key=lambda merchant: merchant.id, reverse=True)[:limit]
+
+    def due_operations(self, now: datetime, *, limit: int) -> Sequence[Operation]:
+        with self._lock:
+            operations = cast("Iterable[Operation]", self._all(Operation).values())
+            due = [(o.next_try_at, o.id, o) for o in operations if _has_come(o.next_try_at, now)]
+        return [operation for *_, operation in sorted(due, key=_first_two)[:limit]]
+
+    def lapsed_payments(self, now: datetime, *, limit: int) -> Sequence[Payment]:
+        with self._lock:
+            payments = cast("Iterable[Payment]", self._all(Payment).values())
+            lapsed = [(p.lapses_at, p.id, p) for p in payments if _has_come(p.lapses_at, now)]
+        return [payment for *_, payment in sorted(lapsed, key=_first_two)[:limit]]
+
+    def outbox(self, *, limit: int) -> Sequence[Event]:
+        with self._lock:
+            return tuple(islice(self._outbox.values(), limit))
+
+    def mark_published(self, event_ids: Sequence[str]) -> None:
+        marked = frozenset(event_ids)
+        with self._lock:
+            left = {key: event for key, event in self._outbox.items() if event.id not in marked}
+            self._outbox = left
+
+    def commit(self, changes: Changes) -> None:
+        with self._lock, ExitStack() as undo:
+            for record in changes.removed:
+                self._remove(record, undo)
+            for record in changes.records:
+                self._write(record, undo)
+            for event in changes.events:
+                self._append(event, undo)
+            for posting in changes.postings:
+                self._post(posting, undo)
+            for receipt in changes.receipts:
+                self._keep(receipt, undo)
+            undo.pop_all()
+
+    def describe(self) -> Mapping[str, str]:
+        return {"adapter": "memory"}
+
+    def close(self) -> None:
+        """Do nothing: what is kept ends with the object."""
+
+    def _all(self, kind: type) -> dict[tuple[str, str], Record]:
+        return self._records.setdefault(kind, {})
+
+    def _newest_first(self, merchant_id: str, kind: type[R], before: str | None) -> Iterator[R]:
+        ids = self._ids.get((kind, merchant_id), [])
+        end = len(ids) if before is None else bisect_left(ids, before)
+        records = self._all(kind)
+        for at in range(end - 1, -1, -1):
+            yield cast("R", records[merchant_id, ids[at]])
+
+    def _claimant(self, kind: type[R], *claim: object) -> R | None:
+        merchant_id = str(claim[0])
+        record_id = self._claims.get((kind, *claim))
+        return None if record_id is None else cast("R", self._all(kind)[merchant_id, record_id])
+
+    def _write(self, record: Record, undo: ExitStack) -> None:
+        kind, key = type(record), (record.merchant_id, record.id)
+        stored = self._all(kind).get(key)
+        if record.version != (1 if stored is None else stored.version + 1):
+            raise Conflict(f"{kind.__name__} {record.id} has been changed by somebody else")
+        self._release(stored, undo)
+        self._claim(record, undo)
+        if stored is None:
+            ids = self._ids.setdefault((kind, record.merchant_id), [])
+            insort(ids, record.id)
+            undo.callback(ids.remove, record.id)
+        _put(self._all(kind), key, _as_stored(record), undo)
+
+    def _remove(self, record: Record, undo: ExitStack) -> None:
+        kind, key = type(record), (record.merchant_id, record.id)
+        stored = self._all(kind).get(key)
+        if stored is None or stored.version != record.version:
+            raise Conflict(f"{kind.__name__} {record.id} has been changed by somebody else")
+        self._release(stored, undo)
+        ids = self._ids[kind, record.merchant_id]
+        ids.remove(record.id)
+        undo.callback(insort, ids, record.id)
+        _take(self._all(kind), key, undo)
+
+    def _claim(self, record: Record, undo: ExitStack) -> None:
+        for claim in _claims_of(record):
+            if claim in self._claims:
+                raise Conflict(f"{type(record).__name__} {record.id}: another one has its place")
+            _put(self._claims, claim, record.id, undo)
+
+    def _release(self, stored: Record | None, undo: ExitStack) -> None:
+        for claim in () if stored is None else _claims_of(stored):
+            _take(self._claims, claim, undo)
+
+    def _append(self, event: Event, undo: ExitStack) -> None:
+        history = self._events.setdefault((event.merchant_id, event.subject_id), {})
+        if event.number in history:
+            raise Conflict(f"{event.subject_id} has an event {event.number} already")
+        _put(history, event.number, event, undo)
+        place = (event.merchant_id, event.subject_id, event.number)
+        _put(self._outbox, place, event, undo)
+
+    def _post(self, posting: Posting, undo: ExitStack) -> None:
+        book = self._postings.setdefault((posting.merchant_id, posting.payment_id), {})
+        place = (posting.event_number, posting.line)
+        if place in book:
+            raise Conflict(f"{posting.payment_id} has this posting already")
+        _put(book, place, posting, undo)
+
+    def _keep(self, receipt: Receipt, undo: ExitStack) -> None:
+        place = (receipt.merchant_id, receipt.operation_id)
+        _put(self._receipts, place, _as_stored(receipt.subject), undo)
+
+
+def _put(mapping: dict[K, V], key: K, value: V, undo: ExitStack) -> None:
+    if key in mapping:
+        undo.callback(mapping.__setitem__, key, mapping[key])
+    else:
+        undo.callback(mapping.pop, key)
+    mapping[key] = value
+
+
+def _take(mapping: dict[K, V], key: K, undo: ExitStack) -> None:
+    undo.callback(mapping.__setitem__, key, mapping[key])
+    del mapping[key]
+
+
+def _as_stored(record: V) -> V:
+    if isinstance(record, Payment | PaymentMethod) and record.replayed:
+        return cast("V", evolve(record, replayed=False))
+    return record
+
+
+def _claims_of(record: Record) -> Iterator[tuple[Any, ...]]:
+    """The places that only one record may hold."""
+    if isinstance(record, Operation):
+        yield Operation, record.merchant_id, record.idempotency_key
+    if isinstance(record, PaymentMethod) and None not in (record.customer_id, record.fingerprint):
+        yield PaymentMethod, record.merchant_id, record.customer_id, record.fingerprint
+
+
+def _matches(record: Record, where: Filter) -> bool:
+    """Whether a record meets every condition; what lacks the attribute does not meet it."""
+    return all(_conditions(record, where))
+
+
+def _conditions(record: Record, where: Filter) -> Iterator[bool]:
+    created_at = getattr(record, "created_at", None)
+    for name in ("customer_id", "subject_id", "reference"):
+        wanted = getattr(where, name)
+        yield wanted is None or getattr(record, name, None) == wanted
+    yield not where.statuses or getattr(record, "status", None) in where.statuses
+    yield not where.states or getattr(record, "state", None) in where.states
+    if where.created_from is not None:
+        yield created_at is not None and created_at >= where.created_from
+    if where.created_before is not None:
+        yield created_at is not None and created_at < where.created_before
+    yield set(where.metadata) <= set(getattr(record, "metadata", ()))
+
+
+def _has_come(at: datetime | None, now: datetime) -> bool:
+    return at is not None and at <= now
+
+
+def _first_two(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    return row[:2]
+
+
+def _in_order(numbered: Mapping[Any, V]) -> Sequence[V]:
+    return [numbered[number] for number in sorted(numbered)]
