@@ -32,7 +32,7 @@ from typing import Any, ClassVar
 class ErrorCode(StrEnum):
     """Why a call failed. Codes are API: never renamed, never given a second meaning."""
 
-    # InvalidRequest: any argument
+    # of InvalidRequest, any argument
     TYPE_INVALID = "type_invalid"
     VALUE_INVALID = "value_invalid"
     TEXT_EMPTY = "text_empty"
@@ -43,14 +43,14 @@ class ErrorCode(StrEnum):
     ID_MALFORMED = "id_malformed"
     ID_WRONG_KIND = "id_wrong_kind"
     IDEMPOTENCY_KEY_INVALID = "idempotency_key_invalid"
-    # InvalidRequest: money
+    # of InvalidRequest, money
     AMOUNT_INVALID = "amount_invalid"
     AMOUNT_NOT_POSITIVE = "amount_not_positive"
     AMOUNT_TOO_LARGE = "amount_too_large"
     AMOUNT_TOO_PRECISE = "amount_too_precise"
     CURRENCY_UNKNOWN = "currency_unknown"
     CURRENCY_MISMATCH = "currency_mismatch"
-    # InvalidRequest: cards
+    # of InvalidRequest, cards
     CARD_NUMBER_INVALID = "card_number_invalid"
     CARD_NUMBER_LENGTH = "card_number_length"
     CARD_NUMBER_CHECK_DIGIT = "card_number_check_digit"
@@ -58,9 +58,9 @@ class ErrorCode(StrEnum):
     CARD_EXPIRED = "card_expired"
     SECURITY_CODE_INVALID = "security_code_invalid"
     SECURITY_CODE_NOT_ALLOWED = "security_code_not_allowed"
-    # NotFound
+    # of NotFound
     NOT_FOUND = "not_found"
-    # NotAllowed
+    # of NotAllowed
     OPERATION_OPEN = "operation_open"
     ALREADY_AUTHORIZED = "already_authorized"
     NOT_AUTHORIZED = "not_authorized"
@@ -78,19 +78,19 @@ class ErrorCode(StrEnum):
     MERCHANT_ERASED = "merchant_erased"
     CUSTOMER_ERASED = "customer_erased"
     CLIENT_CLOSED = "client_closed"
-    # Conflict
+    # of Conflict
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     OPERATION_IN_PROGRESS = "operation_in_progress"
     VERSION_CONFLICT = "version_conflict"
-    # Declined
+    # of Declined
     DECLINED = "declined"
-    # OutcomeUnknown
+    # of OutcomeUnknown
     OUTCOME_UNKNOWN = "outcome_unknown"
     NEEDS_REVIEW = "needs_review"
-    # BankUnavailable
+    # of BankUnavailable
     NOT_SENT = "not_sent"
     ABORTED = "aborted"
-    # StorageUnavailable
+    # of StorageUnavailable
     STORAGE_UNAVAILABLE = "storage_unavailable"
     STORAGE_BUSY = "storage_busy"
     STORAGE_FULL = "storage_full"
@@ -99,7 +99,7 @@ class ErrorCode(StrEnum):
     STORAGE_SCHEMA_NEWER = "storage_schema_newer"
     STORAGE_SETTINGS = "storage_settings"
     COMMIT_UNCERTAIN = "commit_uncertain"
-    # VaultError
+    # of VaultError
     VAULT_UNAVAILABLE = "vault_unavailable"
     VAULT_INTEGRITY = "vault_integrity"
     VAULT_KEY_MISSING = "vault_key_missing"

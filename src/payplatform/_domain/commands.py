@@ -31,13 +31,17 @@ class Verb(StrEnum):
 
 @frozen(kw_only=True)
 class Command:
-    """One call, validated. `amount` None means: all there is."""
+    """One call, validated.
+
+    `amount` None means: all there is. A `customer_id` stands for their default payment method.
+    """
 
     verb: Verb
     merchant_id: str
     idempotency_key: str
     payment_id: str | None = None
     payment_method_id: str | None = None
+    customer_id: str | None = None
     amount: Money | None = None
     final: bool = False
     reference: str | None = None
@@ -56,6 +60,7 @@ class Command:
             self.verb,
             self.payment_id,
             self.payment_method_id,
+            self.customer_id,
             None if amount is None else str(amount.amount_minor),
             None if amount is None else amount.currency,
             "final" if self.final else None,

@@ -184,7 +184,7 @@ def _operation(
         fingerprint=command.fingerprint,
         target_id=None if payment is None else _target(kind, payment),
         final=kind is OperationKind.CAPTURE and (command.final or not world.bank.multi_capture),
-        stored_credential=None if method is None else _stored_credential(command, method, world),
+        stored_credential=None if method is None else _stored_credential(command, method),
         created_at=world.now,
         updated_at=world.now,
         lease_until=lease_until,
@@ -237,9 +237,7 @@ def open_entry(operation: Operation) -> OpenOperation:
     )
 
 
-def _stored_credential(
-    command: Command, method: PaymentMethod, world: World
-) -> StoredCredential | None:
+def _stored_credential(command: Command, method: PaymentMethod) -> StoredCredential | None:
     agreed = method.network_transaction_id
     if command.initiator is Initiator.MERCHANT and agreed is None:
         raise NotAllowed(
@@ -258,9 +256,7 @@ def _stored_credential(
 def _target(kind: OperationKind, payment: Payment) -> str | None:
     if kind is not OperationKind.RESUME:
         return payment.authorization_id
-    return next(
-        o.id for o in payment.open_operations if o.state is OperationState.REQUIRES_ACTION
-    )
+    return next(o.id for o in payment.open_operations if o.state is OperationState.REQUIRES_ACTION)
 
 
 def _capture_amount(command: Command, payment: Payment, world: World) -> int:
@@ -324,9 +320,7 @@ def _resume_amount(command: Command, payment: Payment, world: World) -> int:  # 
     if payment.status is not PaymentStatus.REQUIRES_ACTION:
         raise _refused(payment, ErrorCode.NO_ACTION_REQUIRED, "it waits for no action")
     return sum(
-        o.amount_minor
-        for o in payment.open_operations
-        if o.state is OperationState.REQUIRES_ACTION
+        o.amount_minor for o in payment.open_operations if o.state is OperationState.REQUIRES_ACTION
     )
 
 
@@ -371,7 +365,7 @@ def _require_not_expired(payment: Payment, world: World) -> None:
         raise _refused(payment, ErrorCode.AUTHORIZATION_EXPIRED, "its authorization has expired")
 
 
-def _require_bank(can: bool, kind: OperationKind, qualifier: str = "") -> None:  # noqa: FBT001
+def _require_bank(can: bool, kind: OperationKind, qualifier: str = "") -> None:
     if not can:
         raise NotAllowed(
             f"this bank does not offer a {qualifier}{kind}", code=ErrorCode.NOT_SUPPORTED_BY_BANK

@@ -13,7 +13,7 @@ from attrs import field, frozen
 from payplatform._domain.cards import Brand
 from payplatform._domain.declines import Decline
 from payplatform._domain.money import Money
-from payplatform._domain.operations import Operation, OperationKind, StoredCredential
+from payplatform._domain.operations import Operation, StoredCredential
 from payplatform._domain.payments import Action
 from payplatform._domain.records import Check
 from payplatform._domain.secret import Secret
@@ -160,5 +160,3 @@ def reversal_of(operation: Operation) -> BankRequest:
         amount=operation.amount,
         target_id=operation.target_id,
     )
-
-

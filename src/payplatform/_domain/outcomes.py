@@ -7,6 +7,7 @@ outcome. It never reads a state machine of its own; `operations.TRANSITIONS` is 
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 
 from attrs import evolve, frozen
 
@@ -29,6 +30,19 @@ from payplatform._domain.records import PaymentMethod, Verification
 from payplatform._domain.text import looks_like_card_number
 
 _TEXT_LIMIT = 255
+
+
+class Doubt(StrEnum):
+    """Why an answer proves nothing."""
+
+    NO_REPLY = "the bank's answer is not a reply"
+    OTHER_OPERATION = "the bank's answer names another operation"
+    OTHER_AMOUNT = "the bank's answer is about another amount"
+    MALFORMED = "the bank's answer has a malformed reference"
+    ACTION_OUT_OF_PLACE = "the bank asks for an action where none is possible"
+    ACTION_MISSING = "the bank asks for an action and does not say which"
+    NOT_FOUND = "the bank does not know the operation"
+    NOT_REVERSED = "the bank did not confirm the reversal"
 
 
 @frozen(kw_only=True)
@@ -59,10 +73,10 @@ def read_reply(operation: Operation, reply: object) -> Verdict:
     be meant for another request, and proves nothing about this one.
     """
     if not isinstance(reply, BankReply):
-        return _unclear("the bank's answer is not a reply")
-    fault = _fault(operation, reply)
-    if fault is not None:
-        return _unclear(fault)
+        return _unclear(Doubt.NO_REPLY)
+    doubt = _doubt(operation, reply)
+    if doubt is not None:
+        return _unclear(doubt)
     if reply.outcome is ReplyOutcome.DECLINED:
         decline = reply.decline or Decline(code=DeclineCode.GENERIC_DECLINE)
         return Verdict(trigger=Trigger.DECLINED, reply=reply, decline=decline)
@@ -72,8 +86,24 @@ def read_reply(operation: Operation, reply: object) -> Verdict:
         return Verdict(trigger=Trigger.DECLINED, decline=decline)
     trigger = _TRIGGERS.get(reply.outcome)
     if trigger is None:
-        return _unclear("the bank does not know the operation")
+        return _unclear(Doubt.NOT_FOUND)
     return Verdict(trigger=trigger, reply=reply)
+
+
+def read_reversal(operation: Operation, reply: object) -> Verdict:
+    """What a bank's answer to the reversal of an operation means.
+
+    A bank that declines a reversal will not undo it by being asked again: a person has to decide.
+    """
+    if not isinstance(reply, BankReply):
+        return _unclear(Doubt.NO_REPLY)
+    if reply.operation_id != operation.id:
+        return _unclear(Doubt.OTHER_OPERATION)
+    if reply.outcome is ReplyOutcome.APPROVED:
+        return Verdict(trigger=Trigger.REVERSAL_CONFIRMED)
+    if reply.outcome is ReplyOutcome.DECLINED:
+        return Verdict(trigger=Trigger.GIVEN_UP, reason="the bank declined the reversal")
+    return _unclear(Doubt.NOT_REVERSED)
 
 
 def settle(
@@ -105,7 +135,9 @@ def settle(
     if isinstance(subject, PaymentMethod):
         return _settled_method(operation, subject, verdict, world)
     waiting = _settled_target(target, verdict, world)
-    return _settled_payment(operation, subject, verdict, waiting, method, world)
+    return _settled_payment(
+        operation, subject, verdict, waiting=waiting, method=method, world=world
+    )
 
 
 def late_answer(operation: Operation, subject: Subject, verdict: Verdict, world: World) -> Changes:
@@ -165,22 +197,21 @@ _TOLD = frozenset(
 """States of which a caller is told, and told the same again: the rest raise."""
 
 
-def _fault(operation: Operation, reply: BankReply) -> str | None:
-    """What is wrong with a reply, or None. The first two are the echo."""
+def _doubt(operation: Operation, reply: BankReply) -> Doubt | None:
+    """What keeps a reply from being believed, or None. The first two are the echo."""
     if reply.operation_id != operation.id:
-        return "the bank's answer names another operation"
+        return Doubt.OTHER_OPERATION
     amount_matters = reply.outcome in (ReplyOutcome.APPROVED, ReplyOutcome.PENDING)
     if (amount_matters or reply.amount is not None) and reply.amount != operation.amount:
-        return "the bank's answer is about another amount"
+        return Doubt.OTHER_AMOUNT
     texts = (reply.reference, reply.network_transaction_id)
     if not all(text is None or _is_plain(text) for text in texts):
-        return "the bank's answer has a malformed reference"
-    if reply.outcome is ReplyOutcome.REQUIRES_ACTION:
-        if operation.kind not in (*_STARTING, OperationKind.RESUME):
-            return "the bank asks for an action where none is possible"
-        if operation.kind is not OperationKind.RESUME and not isinstance(reply.action, Action):
-            return "the bank asks for an action and does not say which"
-    return None
+        return Doubt.MALFORMED
+    if reply.outcome is not ReplyOutcome.REQUIRES_ACTION or operation.kind is OperationKind.RESUME:
+        return None
+    if operation.kind not in _STARTING:
+        return Doubt.ACTION_OUT_OF_PLACE
+    return None if isinstance(reply.action, Action) else Doubt.ACTION_MISSING
 
 
 def _is_plain(text: object) -> bool:
@@ -192,11 +223,13 @@ def _is_plain(text: object) -> bool:
     )
 
 
-def _unclear(reason: str) -> Verdict:
-    return Verdict(trigger=Trigger.UNCLEAR, reason=reason)
+def _unclear(doubt: Doubt) -> Verdict:
+    return Verdict(trigger=Trigger.UNCLEAR, reason=doubt)
 
 
-def _moved(operation: Operation, state: OperationState, verdict: Verdict, world: World) -> Operation:
+def _moved(
+    operation: Operation, state: OperationState, verdict: Verdict, world: World
+) -> Operation:
     reply = verdict.reply
     return evolve(
         operation,
@@ -229,6 +262,7 @@ def _settled_payment(
     operation: Operation,
     payment: Payment,
     verdict: Verdict,
+    *,
     waiting: Operation | None,
     method: PaymentMethod | None,
     world: World,
@@ -388,9 +422,7 @@ def _agreed_event(method: PaymentMethod, operation: Operation, world: World) -> 
 
 
 def _receipt(operation: Operation, subject: Subject) -> Receipt:
-    return Receipt(
-        merchant_id=operation.merchant_id, operation_id=operation.id, subject=subject
-    )
+    return Receipt(merchant_id=operation.merchant_id, operation_id=operation.id, subject=subject)
 
 
 def _event(

@@ -210,7 +210,12 @@ class Payment:
     @property
     def refundable_minor(self) -> int:
         """`refundable` in minor units."""
-        return max(0, self.facts.unreturned - self._reserved(OperationKind.REFUND))
+        return max(0, self.facts.unreturned - self.reserved_refunds_minor)
+
+    @property
+    def reserved_refunds_minor(self) -> int:
+        """What refunds under way have reserved, in minor units."""
+        return self._reserved(OperationKind.REFUND)
 
     def has_open(self, kind: OperationKind) -> bool:
         """Whether an operation of this kind is under way."""
@@ -252,7 +257,7 @@ _UNDECIDED = frozenset(
 )
 
 
-def _status(payment: Payment) -> PaymentStatus:  # noqa: C901, PLR0911, PLR0912  # a table in order
+def _status(payment: Payment) -> PaymentStatus:  # noqa: C901  # a table in order
     facts = payment.facts
     states = {o.state for o in payment.open_operations}
     if states & _UNDECIDED:

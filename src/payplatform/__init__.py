@@ -1,0 +1,61 @@
+"""payplatform: take card payments from inside your own code, and stay right when anything fails."""
+
+from payplatform._domain.cards import Brand, Card
+from payplatform._domain.declines import Advice, Decline, DeclineCode, DeclineKind
+from payplatform._domain.events import Event
+from payplatform._domain.money import Money
+from payplatform._domain.operations import Initiator, Operation, OperationKind, OperationState
+from payplatform._domain.payments import Action, Payment, PaymentStatus
+from payplatform._domain.records import Customer, Merchant, PaymentMethod, Verification
+from payplatform.client import MerchantClient, PayPlatform
+from payplatform.errors import (
+    BankUnavailable,
+    Conflict,
+    Declined,
+    ErrorCode,
+    InvalidRequest,
+    NotAllowed,
+    NotFound,
+    OutcomeUnknown,
+    PayPlatformError,
+    StorageUnavailable,
+    VaultError,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Action",
+    "Advice",
+    "BankUnavailable",
+    "Brand",
+    "Card",
+    "Conflict",
+    "Customer",
+    "Decline",
+    "DeclineCode",
+    "DeclineKind",
+    "Declined",
+    "ErrorCode",
+    "Event",
+    "Initiator",
+    "InvalidRequest",
+    "Merchant",
+    "MerchantClient",
+    "Money",
+    "NotAllowed",
+    "NotFound",
+    "Operation",
+    "OperationKind",
+    "OperationState",
+    "OutcomeUnknown",
+    "PayPlatform",
+    "PayPlatformError",
+    "Payment",
+    "PaymentMethod",
+    "PaymentStatus",
+    "StorageUnavailable",
+    "VaultError",
+    "Verification",
+    "__version__",
+]

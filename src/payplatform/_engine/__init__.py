@@ -1,0 +1,1 @@
+"""The engine: what happens in which order. The only rooms that call a port."""

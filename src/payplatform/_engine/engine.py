@@ -1,0 +1,49 @@
+"""Puts the engine together, once for each platform."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from payplatform._engine.exchange import Exchange, Settings
+from payplatform._engine.flow import Flow
+from payplatform._engine.pages import all_records
+from payplatform._engine.recovery import Recovery
+from payplatform._engine.registry import Registry
+from payplatform._engine.vault import Vault
+from payplatform.ports import Bank, Filter, KeyService, R, Storage
+
+
+class Engine:
+    """The rooms that call a port, each built on the one before."""
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        bank: Bank,
+        keys: KeyService,
+        now: Callable[[], datetime],
+        new_id: Callable[[str], str],
+        settings: Settings,
+    ) -> None:
+        self.storage = storage
+        self.bank = bank
+        self.keys = keys
+        self.now = now
+        vault = Vault(keys=keys, storage=storage, now=now)
+        exchange = Exchange(storage=storage, bank=bank, now=now, new_id=new_id, settings=settings)
+        self.registry = Registry(storage=storage, vault=vault, now=now, new_id=new_id)
+        self.recovery = Recovery(exchange)
+        self.flow = Flow(exchange, self.recovery, self.registry, vault)
+        self._vault = vault
+
+    def records(self, merchant_id: str, kind: type[R], where: Filter) -> Iterator[R]:
+        """A merchant's records that match, newest first, page by page."""
+        return all_records(self.storage, merchant_id, kind, where)
+
+    def close(self) -> None:
+        """Let go of the keys in memory, then of the ports."""
+        self._vault.close()
+        for port in (self.bank, self.keys, self.storage):
+            port.close()

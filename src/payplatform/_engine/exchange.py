@@ -1,0 +1,289 @@
+"""One exchange with the bank: ask once, then book what came of it under the epoch that was held.
+
+The caller, a repeat of the call and recovery all come through here, so there is one way to ask and
+one way to book. No storage transaction is open while the bank is asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+
+from attrs import evolve, frozen
+
+from payplatform._domain.changes import Subject
+from payplatform._domain.decisions import Step, World
+from payplatform._domain.messages import BankReply, CardDetails, request_for, reversal_of
+from payplatform._domain.operations import Operation, OperationKind, Trigger
+from payplatform._domain.outcomes import (
+    Doubt,
+    Verdict,
+    late_answer,
+    read_reply,
+    read_reversal,
+    settle,
+)
+from payplatform._domain.payments import Payment
+from payplatform._domain.records import PaymentMethod
+from payplatform.errors import (
+    CommitUncertain,
+    Conflict,
+    ErrorCode,
+    NotSent,
+    OutcomeUnknown,
+    StorageUnavailable,
+)
+from payplatform.ports import Bank, Storage
+
+TRIES = 100
+"""How often a stale guard is read and decided again. Each round that we lose, somebody else wins,
+so only as many callers at once on one payment could use this up."""
+
+
+@frozen(kw_only=True)
+class Settings:
+    """How long things may take.
+
+    Attributes:
+        timeout_s: how long a bank call may take unless the caller says otherwise.
+        lease_margin_s: how much longer a caller is presumed to be alive.
+        recovery_schedule_s: how long to wait before each look at an unclear operation; after the
+            last it needs a person. (What Kill Bill and PayEx do with 7 and 6 attempts.)
+        jitter: by which part of itself a wait varies, so that many do not come back at once.
+    """
+
+    timeout_s: float = 30.0
+    lease_margin_s: float = 15.0
+    recovery_schedule_s: tuple[float, ...] = (
+        *(0, 60, 300, 1_800, 7_200, 21_600),
+        *(86_400,) * 5,
+    )
+    jitter: float = 0.2
+
+
+class Exchange:
+    """Asks the bank and books the outcome."""
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        bank: Bank,
+        now: Callable[[], datetime],
+        new_id: Callable[[str], str],
+        settings: Settings,
+    ) -> None:
+        self.storage = storage
+        self.bank = bank
+        self.now = now
+        self.settings = settings
+        self._new_id = new_id
+
+    def world(self, timeout_s: float | None = None) -> World:
+        """What a decision made now may know."""
+        timeout_s = self.settings.timeout_s if timeout_s is None else timeout_s
+        return World(
+            now=self.now(),
+            new_id=self._new_id,
+            lease=timedelta(seconds=timeout_s + self.settings.lease_margin_s),
+            bank=self.bank.capabilities,
+        )
+
+    def subject(self, operation: Operation) -> Subject:
+        """The payment, or payment method, that an operation is about."""
+        merchant_id, subject_id = operation.merchant_id, operation.subject_id
+        subject: Subject | None
+        if operation.kind is OperationKind.VERIFY:
+            subject = self.storage.get(merchant_id, PaymentMethod, subject_id)
+        else:
+            subject = self.storage.get(merchant_id, Payment, subject_id)
+        if subject is None:
+            raise StorageUnavailable(
+                f"the subject of operation {operation.id} is missing: run doctor()",
+                code=ErrorCode.STORAGE_CORRUPT,
+                operation_id=operation.id,
+            )
+        return subject
+
+    def send(
+        self,
+        operation: Operation,
+        subject: Subject,
+        *,
+        card: CardDetails | None = None,
+        timeout_s: float | None = None,
+    ) -> Verdict:
+        """Send an operation's request, once, and tell what the answer means.
+
+        Args:
+            operation: as claimed by the caller.
+            subject: its payment or payment method.
+            card: for the kinds that carry one.
+            timeout_s: how long the bank may take, in seconds.
+        """
+        target = self._target(operation)
+        reference = subject.reference if isinstance(subject, Payment) else None
+        request = request_for(operation, target=target, card=card, reference=reference)
+        return self._ask(operation, lambda s: self.bank.send(request, timeout_s=s), timeout_s)
+
+    def inquire(self, operation: Operation) -> Verdict:
+        """Ask what the bank knows of an operation. A bank that cannot tell knows nothing."""
+        if not self.bank.capabilities.inquiry_by_operation_id:
+            return Verdict(trigger=Trigger.UNCLEAR, reason=Doubt.NOT_FOUND)
+        merchant_id, id_ = operation.merchant_id, operation.id
+        return self._ask(operation, lambda s: self.bank.inquire(merchant_id, id_, timeout_s=s))
+
+    def reverse(self, operation: Operation) -> Verdict:
+        """Ask the bank to undo an operation, seen or unseen."""
+        request = reversal_of(operation)
+        return self._ask(
+            operation, lambda s: self.bank.send(request, timeout_s=s), read=read_reversal
+        )
+
+    def _ask(
+        self,
+        operation: Operation,
+        call: Callable[[float], BankReply],
+        timeout_s: float | None = None,
+        read: Callable[[Operation, object], Verdict] = read_reply,
+    ) -> Verdict:
+        """Make one bank call. Whatever it raises is an answer too: an unclear one.
+
+        Of an exception only its class is kept, since its text may hold what was sent. What is meant
+        to stop the program (Ctrl-C, a cancelled task) goes on doing so once the doubt is on record.
+        """
+        try:
+            reply = call(self.settings.timeout_s if timeout_s is None else timeout_s)
+        except NotSent:
+            return Verdict(trigger=Trigger.NOT_SENT, reason=ErrorCode.NOT_SENT)
+        except Exception as error:  # noqa: BLE001  # any failure of a bank call is ambiguous
+            return _unclear(error)
+        except BaseException as stop:
+            with suppress(OutcomeUnknown):
+                self.book(operation, _unclear(stop))
+            raise
+        return read(operation, reply)
+
+    def book(
+        self, operation: Operation, verdict: Verdict, subject: Subject | None = None
+    ) -> Step | None:
+        """Commit what became of an operation, under the epoch that the caller holds.
+
+        Args:
+            operation: as the caller claimed it.
+            verdict: what is known now.
+            subject: its payment or payment method if just read; else it is read here.
+
+        Returns:
+            The committed step, or None when somebody else has taken the operation over: then the
+            answer is on record as a late one, and what is stored counts.
+
+        Raises:
+            OutcomeUnknown: the outcome could not be stored; recovery will find it out again.
+        """
+        try:
+            return self._book(operation, verdict, subject)
+        except StorageUnavailable as error:
+            code = error.code
+        raise OutcomeUnknown(
+            f"the bank was asked, and its answer could not be stored ({code}): money may have "
+            "moved. Call again with the same key, or recover(); never with a new key",
+            operation_id=operation.id,
+            payment_id=operation.subject_id,
+        )
+
+    def _book(self, operation: Operation, verdict: Verdict, subject: Subject | None) -> Step | None:
+        for _ in range(TRIES):
+            step = self._settled(operation, verdict, subject)
+            if step is None:
+                return None
+            subject = None
+            try:
+                self.storage.commit(step.changes)
+            except (Conflict, CommitUncertain):
+                stored = self.stored(operation)
+                if stored == step.operation:
+                    return step
+                if stored.epoch != operation.epoch:
+                    self._note_late(stored, verdict)
+                    return None
+            else:
+                return step
+        raise StorageUnavailable("others kept changing the same payment")
+
+    def _settled(
+        self, operation: Operation, verdict: Verdict, subject: Subject | None
+    ) -> Step | None:
+        world = self.world()
+        subject = self.subject(operation) if subject is None else subject
+        waiting = self._target(operation) if operation.kind is OperationKind.RESUME else None
+        starting = waiting or operation
+        return settle(
+            operation,
+            subject,
+            self._scheduled(operation, verdict, world.now),
+            target=waiting,
+            method=self._agreeing_method(starting, subject),
+            world=world,
+        )
+
+    def _agreeing_method(self, starting: Operation, subject: Subject) -> PaymentMethod | None:
+        """The stored card, where this may be the first use of it that its customer agrees to."""
+        credential = starting.stored_credential
+        if credential is None or not credential.first_use or not isinstance(subject, Payment):
+            return None
+        return self.storage.get(subject.merchant_id, PaymentMethod, subject.payment_method_id)
+
+    def _note_late(self, stored: Operation, verdict: Verdict) -> None:
+        for _ in range(TRIES):
+            changes = late_answer(stored, self.subject(stored), verdict, self.world())
+            try:
+                self.storage.commit(changes)
+            except Conflict:
+                continue
+            return
+
+    def _target(self, operation: Operation) -> Operation | None:
+        if operation.target_id is None:
+            return None
+        return self.storage.get(operation.merchant_id, Operation, operation.target_id)
+
+    def stored(self, operation: Operation) -> Operation:
+        """The operation as it is in the store now."""
+        stored = self.storage.get(operation.merchant_id, Operation, operation.id)
+        if stored is None:
+            raise StorageUnavailable(
+                f"operation {operation.id} is missing: run doctor()",
+                code=ErrorCode.STORAGE_CORRUPT,
+                operation_id=operation.id,
+            )
+        return stored
+
+    def _scheduled(self, operation: Operation, verdict: Verdict, now: datetime) -> Verdict:
+        """The verdict with the time of the next look, or the end of patience."""
+        if verdict.next_try_at is not None or verdict.trigger not in _LEAVES_OPEN:
+            return verdict
+        waits = self.settings.recovery_schedule_s
+        if operation.attempts >= len(waits):
+            reason = f"no clear answer after {operation.attempts} attempts"
+            return evolve(verdict, trigger=Trigger.GIVEN_UP, reason=verdict.reason or reason)
+        wait = timedelta(seconds=waits[operation.attempts] * self._jittered(operation))
+        action = verdict.reply.action if verdict.reply else None
+        action_over = action.expires_at if action else None
+        return evolve(verdict, next_try_at=max(now + wait, action_over or now))
+
+    def _jittered(self, operation: Operation) -> float:
+        """A factor around 1, drawn from the operation's own id: a history replays to the byte."""
+        seed = f"{operation.id}/{operation.attempts}".encode()
+        share = int.from_bytes(hashlib.sha256(seed).digest()[:4], "big") / 2**32
+        return 1 + self.settings.jitter * (2 * share - 1)
+
+
+_LEAVES_OPEN = frozenset({Trigger.UNCLEAR, Trigger.LEFT_PENDING, Trigger.ACTION_REQUIRED})
+
+
+def _unclear(error: BaseException) -> Verdict:
+    reason = f"the bank call ended in {type(error).__name__}"
+    return Verdict(trigger=Trigger.UNCLEAR, reason=reason)

@@ -1,0 +1,261 @@
+"""The way of a request: replay? → decide → commit the intent → ask the bank → book → answer.
+
+The order is the safety. Nothing is sent before the intent is durable; nothing is told before the
+outcome is; nothing that has gone to the bank is ever tried again from here. No business rule lives
+in this file: `decisions` and `outcomes` have them all.
+"""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from payplatform._domain.cards import security_code
+from payplatform._domain.changes import Subject
+from payplatform._domain.commands import Command, Verb
+from payplatform._domain.decisions import (
+    Step,
+    World,
+    follow_up,
+    retry_payment,
+    start_payment,
+    verify_method,
+)
+from payplatform._domain.messages import CardDetails
+from payplatform._domain.operations import Operation, OperationKind, OperationState
+from payplatform._domain.outcomes import Verdict
+from payplatform._domain.payments import Payment
+from payplatform._domain.records import PaymentMethod, SealedCard
+from payplatform._domain.secret import Secret
+from payplatform._engine.exchange import TRIES, Exchange
+from payplatform._engine.recovery import Recovery
+from payplatform._engine.registry import Registry
+from payplatform._engine.vault import Vault
+from payplatform.errors import (
+    BankUnavailable,
+    CommitUncertain,
+    Conflict,
+    ErrorCode,
+    NotAllowed,
+    NotFound,
+    OutcomeUnknown,
+    StorageUnavailable,
+)
+
+
+class Flow:
+    """Takes commands to their outcome."""
+
+    def __init__(
+        self, exchange: Exchange, recovery: Recovery, registry: Registry, vault: Vault
+    ) -> None:
+        self._exchange = exchange
+        self._recovery = recovery
+        self._registry = registry
+        self._vault = vault
+        self._storage = exchange.storage
+
+    def run(
+        self, command: Command, *, code: Secret | None = None, timeout_s: float | None = None
+    ) -> Subject:
+        """Take one command to its outcome, or tell the outcome it has had.
+
+        Args:
+            command: what is asked, validated.
+            code: the security code; dropped when this returns, and stored nowhere.
+            timeout_s: how long the bank may take, in seconds; None for the default.
+
+        Returns:
+            The payment, or for `verify` the payment method, with `replayed` set if it was told
+            before.
+
+        Raises:
+            NotFound: the payment or the payment method is not there.
+            NotAllowed: the state, or the bank, does not allow it.
+            InvalidRequest: the amount's currency, or an expired card.
+            Conflict: the key belongs to another request, or to one that is running.
+            BankUnavailable: it came to nothing; no money moved, or it was given back.
+            OutcomeUnknown: money may have moved.
+            StorageUnavailable: nothing was sent.
+            VaultError: the card could not be opened; nothing was sent.
+        """
+        for _ in range(TRIES):
+            known = self._storage.operation_with_key(command.merchant_id, command.idempotency_key)
+            if known is not None:
+                return self._replay(command, known)
+            world = self._exchange.world(timeout_s)
+            step = self._decide(command, world)
+            card = self._open_card(step, code)
+            try:
+                self._storage.commit(step.changes)
+            except Conflict:
+                continue
+            except CommitUncertain:
+                self._require_stored(step)
+            return self._ask(step, card, timeout_s)
+        raise Conflict("others kept changing the same payment; nothing was done")
+
+    def resolve(self, operation: Operation, verdict: Verdict) -> Operation:
+        """Book what a person has found out about an operation that needs review.
+
+        Raises:
+            NotAllowed: it is not in review.
+            OutcomeUnknown: it could not be stored.
+        """
+        if operation.state is not OperationState.NEEDS_REVIEW:
+            raise _not_in_review(operation)
+        step = self._exchange.book(operation, verdict)
+        if step is None:
+            raise _not_in_review(operation)
+        return step.operation
+
+    def _decide(self, command: Command, world: World) -> Step:
+        if command.verb is Verb.VERIFY:
+            return verify_method(command, self._method(command), world)
+        if command.verb in (Verb.CHARGE, Verb.AUTHORIZE):
+            return start_payment(command, self._method(command), world)
+        payment = self._payment(command)
+        if command.verb is Verb.RETRY:
+            method = self._method(command, otherwise=payment.payment_method_id)
+            return retry_payment(command, payment, method, world)
+        return follow_up(command, payment, world)
+
+    def _payment(self, command: Command) -> Payment:
+        payment = self._storage.get(command.merchant_id, Payment, command.payment_id or "")
+        if payment is None:
+            raise NotFound("no such payment", field="payment_id")
+        return payment
+
+    def _method(self, command: Command, otherwise: str | None = None) -> PaymentMethod:
+        method_id = command.payment_method_id or self._default(command) or otherwise
+        return self._registry.method(command.merchant_id, method_id or "")
+
+    def _default(self, command: Command) -> str | None:
+        if command.customer_id is None:
+            return None
+        customer = self._registry.customer(command.merchant_id, command.customer_id)
+        if customer.default_payment_method_id is None:
+            raise NotFound("the customer has no payment method", field="customer")
+        return customer.default_payment_method_id
+
+    def _open_card(self, step: Step, code: Secret | None) -> CardDetails | None:
+        """The card in clear, before the intent is stored: a vault that fails leaves no trace."""
+        operation, subject = step.operation, step.subject
+        if not operation.kind.carries_card:
+            return None
+        if isinstance(subject, Payment):
+            method = self._registry.method(subject.merchant_id, subject.payment_method_id)
+        else:
+            method = subject
+        sealed = self._storage.get(operation.merchant_id, SealedCard, method.token)
+        if sealed is None:
+            raise NotFound("no such payment method", field="payment_method")
+        details = self._vault.open(operation.merchant_id, sealed, brand=method.brand)
+        if code is None:
+            return details
+        return evolve(details, security_code=security_code(code.reveal(), method.brand))
+
+    def _ask(self, step: Step, card: CardDetails | None, timeout_s: float | None) -> Subject:
+        verdict = self._exchange.send(step.operation, step.subject, card=card, timeout_s=timeout_s)
+        booked = self._exchange.book(step.operation, verdict, step.subject)
+        if booked is None:
+            return self._tell(self._exchange.stored(step.operation))
+        if booked.operation.state in _TOLD:
+            return booked.subject
+        raise _trouble(booked.operation)
+
+    def _replay(self, command: Command, known: Operation) -> Subject:
+        if known.fingerprint != command.fingerprint:
+            raise Conflict(
+                "idempotency_key belongs to another request: use a new key for a new intent",
+                code=ErrorCode.IDEMPOTENCY_KEY_REUSED,
+                field="idempotency_key",
+            )
+        now = self._exchange.now()
+        if known.state is OperationState.IN_FLIGHT and known.lease_until > now:
+            raise _in_progress(known)
+        due = known.next_try_at is not None and known.next_try_at <= now
+        if due and known.state not in _TOLD:
+            known = self._recovery.finish(known) or self._exchange.stored(known)
+        return evolve(self._tell(known), replayed=True)
+
+    def _tell(self, operation: Operation) -> Subject:
+        """The outcome as it was told when it was new, or the trouble that it is in."""
+        if operation.state not in _TOLD:
+            raise _trouble(operation)
+        subject = self._storage.receipt(operation.merchant_id, operation.id)
+        if subject is None:
+            raise StorageUnavailable(
+                f"the receipt of operation {operation.id} is missing: run doctor()",
+                code=ErrorCode.STORAGE_CORRUPT,
+                operation_id=operation.id,
+            )
+        return subject
+
+    def _require_stored(self, step: Step) -> None:
+        """After an uncertain commit: go on only if the intent is there and is still ours."""
+        operation = step.operation
+        stored = self._storage.get(operation.merchant_id, Operation, operation.id)
+        if stored is None:
+            raise StorageUnavailable("the request could not be stored; nothing was sent")
+        if stored.epoch != operation.epoch:
+            raise _in_progress(stored)
+
+
+_TOLD = frozenset(
+    {
+        OperationState.SUCCEEDED,
+        OperationState.DECLINED,
+        OperationState.REVERSED,
+        OperationState.REQUIRES_ACTION,
+        OperationState.PENDING,
+    }
+)
+
+
+def _trouble(operation: Operation) -> Exception:
+    if operation.state is OperationState.IN_FLIGHT:
+        return _in_progress(operation)
+    if operation.state is OperationState.ABORTED:
+        sent = operation.reason != ErrorCode.NOT_SENT
+        what = "was reversed at the bank" if sent else "never reached the bank"
+        code = ErrorCode.ABORTED if sent else ErrorCode.NOT_SENT
+        return BankUnavailable(
+            f"the {operation.kind} {what}: no money moved. Try again with a new key",
+            code=code,
+            operation_id=operation.id,
+            payment_id=_payment_id(operation),
+        )
+    if operation.state is OperationState.NEEDS_REVIEW:
+        return OutcomeUnknown(
+            f"the {operation.kind} needs a person to decide: see operations.list_unresolved()",
+            code=ErrorCode.NEEDS_REVIEW,
+            operation_id=operation.id,
+            payment_id=_payment_id(operation),
+        )
+    return OutcomeUnknown(
+        f"the {operation.kind} got no clear answer: money may have moved. "
+        "Call again with the same key, or recover(); never with a new key",
+        operation_id=operation.id,
+        payment_id=_payment_id(operation),
+    )
+
+
+def _payment_id(operation: Operation) -> str | None:
+    return None if operation.kind is OperationKind.VERIFY else operation.subject_id
+
+
+def _in_progress(operation: Operation) -> Conflict:
+    return Conflict(
+        "this request is running: ask again later with the same key",
+        code=ErrorCode.OPERATION_IN_PROGRESS,
+        operation_id=operation.id,
+        payment_id=_payment_id(operation),
+    )
+
+
+def _not_in_review(operation: Operation) -> NotAllowed:
+    return NotAllowed(
+        f"operation {operation.id} needs no review: it is {operation.state}",
+        code=ErrorCode.NOT_IN_REVIEW,
+        operation_id=operation.id,
+    )

@@ -1,0 +1,147 @@
+"""Whatever was left behind is finished here, by the same door as everything else.
+
+The lease saves effort; the epoch keeps it safe. `in_flight`, `in_doubt`: what may be sent again is
+sent again with the same id, for the bank does one id once. What carried a card is inquired about,
+and if the bank has not heard of it long after it could still arrive, it is reversed, which the bank
+remembers. "Not found" alone is never taken for "failed", and time never turns unknown into failed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+
+from attrs import evolve, frozen
+
+from payplatform._domain.changes import Changes
+from payplatform._domain.decisions import take_over
+from payplatform._domain.operations import Operation, OperationState, Trigger
+from payplatform._domain.outcomes import Doubt, Verdict, expire
+from payplatform._engine.exchange import Exchange
+from payplatform.errors import CommitUncertain, Conflict
+
+
+@frozen(kw_only=True)
+class RecoveryReport:
+    """What one run of `recover()` did.
+
+    Attributes:
+        examined: operations that it took over.
+        succeeded: of these, found to have succeeded.
+        declined: found to have been declined.
+        aborted: reversed, with the bank's confirmation.
+        needs_review: left to a person.
+        unresolved: still open; looked at again when they are due.
+        expired: payments whose authorization was booked as expired.
+    """
+
+    examined: int = 0
+    succeeded: int = 0
+    declined: int = 0
+    aborted: int = 0
+    needs_review: int = 0
+    unresolved: int = 0
+    expired: int = 0
+
+
+class Recovery:
+    """Finds out what became of operations that nobody looks after any more."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def run(self, *, limit: int) -> RecoveryReport:
+        """Look at what is due now: at most `limit` operations, and as many lapsed payments."""
+        storage, now = self._exchange.storage, self._exchange.now()
+        counts: Counter[str] = Counter()
+        for operation in storage.due_operations(now, limit=limit):
+            finished = self.finish(operation)
+            if finished is not None:
+                state = finished.state
+                known = state if state in _REPORTED else "unresolved"
+                counts.update(("examined", known))
+        for payment in storage.lapsed_payments(now, limit=limit):
+            try:
+                storage.commit(expire(payment, self._exchange.world()))
+            except (Conflict, CommitUncertain):
+                continue
+            counts["expired"] += 1
+        return RecoveryReport(**counts)
+
+    def finish(self, operation: Operation) -> Operation | None:
+        """Take an operation over and get as far with it as the bank allows.
+
+        Returns:
+            The operation as it is now; None when somebody else has it.
+        """
+        taken = take_over(operation, self._exchange.world())
+        try:
+            self._exchange.storage.commit(Changes(merchant_id=taken.merchant_id, records=(taken,)))
+        except (Conflict, CommitUncertain):
+            # After an uncertain commit nobody can say whose epoch is stored: let the lease run out.
+            return None
+        return self._book(taken, self._ask(taken))
+
+    def _ask(self, taken: Operation) -> Verdict:
+        if taken.state is OperationState.REVERSING:
+            return _no_proof(self._exchange.reverse(taken))
+        if taken.state in _WAITING:
+            return _no_proof(self._exchange.inquire(taken))
+        if taken.kind.may_be_resent and self._bank_dedups(taken):
+            return _no_proof(self._exchange.send(taken, self._exchange.subject(taken)))
+        verdict = _no_proof(self._exchange.inquire(taken))
+        if verdict.reason == Doubt.NOT_FOUND:
+            return self._not_found(taken)
+        if verdict.reason == Doubt.OTHER_AMOUNT and not taken.kind.may_be_resent:
+            return self._reversal(verdict.reason)
+        return verdict
+
+    def _bank_dedups(self, taken: Operation) -> bool:
+        window = timedelta(seconds=self._exchange.bank.capabilities.dedups_operation_id_s)
+        return self._exchange.now() - taken.created_at < window
+
+    def _not_found(self, taken: Operation) -> Verdict:
+        """It may be on its way: only a bank that remembers the reversal can end it for sure."""
+        bank = self._exchange.bank.capabilities
+        arrives_until = taken.created_at + timedelta(seconds=bank.max_in_flight_s)
+        if self._exchange.now() < arrives_until:
+            return Verdict(
+                trigger=Trigger.UNCLEAR, reason=Doubt.NOT_FOUND, next_try_at=arrives_until
+            )
+        if taken.kind.may_be_resent or not bank.reversal_remembers_unknown:
+            return Verdict(trigger=Trigger.GIVEN_UP, reason=Doubt.NOT_FOUND)
+        return self._reversal(Doubt.NOT_FOUND)
+
+    def _reversal(self, reason: str) -> Verdict:
+        world = self._exchange.world()
+        return Verdict(
+            trigger=Trigger.REVERSAL_DECIDED, reason=reason, next_try_at=world.now + world.lease
+        )
+
+    def _book(self, taken: Operation, verdict: Verdict) -> Operation | None:
+        step = self._exchange.book(taken, verdict)
+        if step is None:
+            return None
+        if verdict.trigger is Trigger.REVERSAL_DECIDED:
+            # The decision is stored: from here no answer leads back to success. Now it may be sent.
+            return self._book(step.operation, self._ask(step.operation))
+        return step.operation
+
+
+_WAITING = frozenset({OperationState.REQUIRES_ACTION, OperationState.PENDING})
+
+_REPORTED = frozenset(
+    {
+        OperationState.SUCCEEDED,
+        OperationState.DECLINED,
+        OperationState.ABORTED,
+        OperationState.NEEDS_REVIEW,
+    }
+)
+
+
+def _no_proof(verdict: Verdict) -> Verdict:
+    """That recovery's own message never left proves nothing about the one before it."""
+    if verdict.trigger is not Trigger.NOT_SENT:
+        return verdict
+    return evolve(verdict, trigger=Trigger.UNCLEAR)

@@ -1,0 +1,390 @@
+"""Who and what is on file: merchants, customers, payment methods, from creation to erasure.
+
+Every change here is one commit. A stale guard means that somebody else was first: read again,
+decide again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any, TypeVar
+
+from attrs import evolve
+
+from payplatform._domain.cards import Card
+from payplatform._domain.changes import Changes, Record
+from payplatform._domain.events import Event
+from payplatform._domain.operations import FINAL_STATES, Operation, OperationState
+from payplatform._domain.records import (
+    Customer,
+    Merchant,
+    PaymentMethod,
+    SealedCard,
+    WrappedKey,
+)
+from payplatform._engine.exchange import TRIES
+from payplatform._engine.pages import all_merchants, all_records
+from payplatform._engine.vault import Vault
+from payplatform.errors import (
+    CommitUncertain,
+    Conflict,
+    ErrorCode,
+    NotAllowed,
+    NotFound,
+)
+from payplatform.ports import Filter, Storage
+
+S = TypeVar("S", Merchant, Customer, PaymentMethod)
+
+
+class Registry:
+    """Keeps the records that are not payments."""
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        vault: Vault,
+        now: Callable[[], datetime],
+        new_id: Callable[[str], str],
+    ) -> None:
+        self._storage = storage
+        self._vault = vault
+        self._now = now
+        self._new_id = new_id
+
+    def create_merchant(self, *, name: str, metadata: tuple[tuple[str, str], ...]) -> Merchant:
+        """A new merchant with keys of its own."""
+        now = self._now()
+        merchant = Merchant(
+            id=self._new_id("mer"),
+            version=1,
+            name=name,
+            metadata=metadata,
+            created_at=now,
+            updated_at=now,
+        )
+        keys = self._vault.new_merchant_keys(merchant.id)
+        return self._commit(lambda: (merchant, _changes(merchant, *keys)))
+
+    def merchant(self, merchant_id: str) -> Merchant:
+        """The merchant, unless erased.
+
+        Raises:
+            NotFound: there is none.
+        """
+        merchant = self._storage.get(merchant_id, Merchant, merchant_id)
+        if merchant is None or merchant.erased_at is not None:
+            raise NotFound("no such merchant", field="merchant_id")
+        return merchant
+
+    def merchants(self) -> Iterator[Merchant]:
+        """All merchants, newest first."""
+        return (m for m in all_merchants(self._storage) if m.erased_at is None)
+
+    def erase_merchant(self, merchant_id: str) -> None:
+        """Destroy a merchant's keys, cards and customers' data. Its books stay.
+
+        Raises:
+            NotFound: there is no such merchant.
+            NotAllowed: money is under way: `operation_open`.
+        """
+
+        def attempt() -> tuple[Merchant, Changes]:
+            merchant = self.merchant(merchant_id)
+            self._require_idle(merchant_id)
+            erased = _next(merchant, self._now(), name="erased", metadata=(), erased_at=self._now())
+            gone: list[Record] = list(all_records(self._storage, merchant_id, WrappedKey))
+            gone += all_records(self._storage, merchant_id, SealedCard)
+            changes = self._without_people(merchant_id)
+            return erased, evolve(changes, records=(erased, *changes.records), removed=tuple(gone))
+
+        self._commit(attempt)
+        self._vault.forget(merchant_id)
+
+    def create_customer(
+        self,
+        merchant_id: str,
+        *,
+        name: str | None,
+        email: str | None,
+        metadata: tuple[tuple[str, str], ...],
+    ) -> Customer:
+        """A new customer."""
+        now = self._now()
+        customer = Customer(
+            id=self._new_id("cus"),
+            merchant_id=merchant_id,
+            version=1,
+            name=name,
+            email=email,
+            metadata=metadata,
+            created_at=now,
+            updated_at=now,
+        )
+        return self._commit(lambda: (customer, _changes(customer)))
+
+    def customer(self, merchant_id: str, customer_id: str) -> Customer:
+        """The customer, unless erased.
+
+        Raises:
+            NotFound: there is none.
+        """
+        customer = self._storage.get(merchant_id, Customer, customer_id)
+        if customer is None or customer.erased_at is not None:
+            raise NotFound("no such customer", field="customer")
+        return customer
+
+    def customers(self, merchant_id: str) -> Iterator[Customer]:
+        """The merchant's customers, newest first."""
+        everybody = all_records(self._storage, merchant_id, Customer)
+        return (customer for customer in everybody if customer.erased_at is None)
+
+    def update_customer(self, merchant_id: str, customer_id: str, **fields: object) -> Customer:
+        """The customer with these fields changed.
+
+        Raises:
+            NotFound: there is none.
+        """
+
+        def attempt() -> tuple[Customer, Changes]:
+            customer = self.customer(merchant_id, customer_id)
+            changed = _next(customer, self._now(), **fields)
+            return changed, _changes(changed)
+
+        return self._commit(attempt)
+
+    def erase_customer(self, merchant_id: str, customer_id: str) -> None:
+        """Blank a customer's data and delete their cards. Their payments stay.
+
+        Raises:
+            NotFound: there is none.
+        """
+
+        def attempt() -> tuple[Customer, Changes]:
+            customer = self.customer(merchant_id, customer_id)
+            erased = _blank(customer, self._now())
+            changes = Changes(merchant_id=merchant_id, records=(erased,))
+            where = Filter(customer_id=customer_id)
+            for method in all_records(self._storage, merchant_id, PaymentMethod, where):
+                if method.deleted_at is None:
+                    changes = self._with_deletion(changes, method)
+            return erased, changes
+
+        self._commit(attempt)
+
+    def add_method(
+        self, merchant_id: str, *, customer_id: str | None, card: Card, postal_code: str | None
+    ) -> PaymentMethod:
+        """Seal a card and keep it; a customer's same card is kept once, brought up to date.
+
+        Raises:
+            NotFound: there is no such customer.
+            VaultError: the card could not be sealed; nothing was written.
+        """
+        fingerprints = self._vault.fingerprints(merchant_id, card)
+        sealed = self._vault.seal(merchant_id, card, postal_code=postal_code)
+
+        def attempt() -> tuple[PaymentMethod, Changes]:
+            if customer_id is None:
+                return self._new_method(sealed, card, fingerprints[0], None)
+            customer = self.customer(merchant_id, customer_id)
+            known = self._storage.payment_method_with(merchant_id, customer_id, fingerprints)
+            if known is None:
+                return self._new_method(sealed, card, fingerprints[0], customer)
+            return self._renewed_method(known, sealed, card, postal_code)
+
+        return self._commit(attempt)
+
+    def method(self, merchant_id: str, method_id: str) -> PaymentMethod:
+        """The payment method, unless deleted.
+
+        Raises:
+            NotFound: there is none.
+        """
+        method = self._storage.get(merchant_id, PaymentMethod, method_id)
+        if method is None or method.deleted_at is not None:
+            raise NotFound("no such payment method", field="payment_method")
+        return method
+
+    def methods(self, merchant_id: str, customer_id: str | None) -> Iterator[PaymentMethod]:
+        """The merchant's payment methods, or one customer's, newest first.
+
+        Raises:
+            NotFound: there is no such customer.
+        """
+        if customer_id is not None:
+            self.customer(merchant_id, customer_id)
+        where = Filter(customer_id=customer_id)
+        stored = all_records(self._storage, merchant_id, PaymentMethod, where)
+        return (method for method in stored if method.deleted_at is None)
+
+    def set_default(self, merchant_id: str, method_id: str) -> Customer:
+        """Make it the one that its customer pays with unless told otherwise.
+
+        Raises:
+            NotFound: there is no such payment method, or it has no customer.
+        """
+
+        def attempt() -> tuple[Customer, Changes]:
+            method = self.method(merchant_id, method_id)
+            customer = self.customer(merchant_id, method.customer_id or "")
+            changed = _next(customer, self._now(), default_payment_method_id=method_id)
+            return changed, _changes(changed)
+
+        return self._commit(attempt)
+
+    def delete_method(self, merchant_id: str, method_id: str) -> None:
+        """Destroy the sealed card; what is left is that it once was there.
+
+        Raises:
+            NotFound: there is none.
+        """
+
+        def attempt() -> tuple[PaymentMethod, Changes]:
+            method = self.method(merchant_id, method_id)
+            changes = self._with_deletion(Changes(merchant_id=merchant_id), method)
+            customer = self._storage.get(merchant_id, Customer, method.customer_id or "")
+            if customer is not None and customer.default_payment_method_id == method_id:
+                changed = _next(customer, self._now(), default_payment_method_id=None)
+                changes = evolve(changes, records=(*changes.records, changed))
+            return method, changes
+
+        self._commit(attempt)
+
+    def _new_method(
+        self, sealed: SealedCard, card: Card, fingerprint: bytes, customer: Customer | None
+    ) -> tuple[PaymentMethod, Changes]:
+        now = self._now()
+        method = PaymentMethod(
+            id=self._new_id("pm"),
+            merchant_id=sealed.merchant_id,
+            version=1,
+            token=sealed.id,
+            customer_id=customer.id if customer else None,
+            brand=card.brand,
+            bin=card.bin,
+            last4=card.last4,
+            expiry_month=card.expiry_month,
+            expiry_year=card.expiry_year,
+            fingerprint=fingerprint,
+            created_at=now,
+            updated_at=now,
+        )
+        changes = Changes(
+            merchant_id=sealed.merchant_id,
+            records=(method, sealed),
+            events=(self._event(method, "created"),),
+        )
+        if customer is None:
+            return method, changes
+        # Written with every new card, so that adding and erasing exclude each other.
+        default = customer.default_payment_method_id or method.id
+        customer = _next(customer, now, default_payment_method_id=default)
+        return method, evolve(changes, records=(*changes.records, customer))
+
+    def _renewed_method(
+        self, known: PaymentMethod, sealed: SealedCard, card: Card, postal_code: str | None
+    ) -> tuple[PaymentMethod, Changes]:
+        merchant_id = known.merchant_id
+        old = self._storage.get(merchant_id, SealedCard, known.token)
+        if old is None:
+            raise Conflict("the card is being changed by somebody else")
+        kept = self._vault.open(merchant_id, old, brand=known.brand)
+        same_expiry = (kept.expiry_year, kept.expiry_month) == (card.expiry_year, card.expiry_month)
+        if same_expiry and (kept.holder, kept.postal_code) == (card.holder, postal_code):
+            return known, Changes(merchant_id=merchant_id)
+        renewed = _next(
+            known,
+            self._now(),
+            token=sealed.id,
+            expiry_month=card.expiry_month,
+            expiry_year=card.expiry_year,
+        )
+        return renewed, Changes(
+            merchant_id=merchant_id,
+            records=(renewed, sealed),
+            removed=(old,),
+            events=(self._event(renewed, "updated"),),
+        )
+
+    def _with_deletion(self, changes: Changes, method: PaymentMethod) -> Changes:
+        now = self._now()
+        gone = _next(method, now, deleted_at=now, fingerprint=None, network_transaction_id=None)
+        sealed = self._storage.get(method.merchant_id, SealedCard, method.token)
+        return evolve(
+            changes,
+            records=(*changes.records, gone),
+            removed=changes.removed if sealed is None else (*changes.removed, sealed),
+            events=(*changes.events, self._event(gone, "deleted")),
+        )
+
+    def _without_people(self, merchant_id: str) -> Changes:
+        """The deletion of every card and the blanking of every customer of a merchant."""
+        changes = Changes(merchant_id=merchant_id)
+        for method in all_records(self._storage, merchant_id, PaymentMethod):
+            if method.deleted_at is None:
+                changes = self._with_deletion(changes, method)
+        blank = tuple(
+            _blank(customer, self._now())
+            for customer in all_records(self._storage, merchant_id, Customer)
+            if customer.erased_at is None
+        )
+        return evolve(changes, records=(*changes.records, *blank))
+
+    def _require_idle(self, merchant_id: str) -> None:
+        where = Filter(states=frozenset(OperationState) - FINAL_STATES)
+        if self._storage.page(merchant_id, Operation, where, limit=1):
+            raise NotAllowed(
+                "the merchant has operations that are not finished: recover() first",
+                code=ErrorCode.OPERATION_OPEN,
+            )
+
+    def _event(self, method: PaymentMethod, what: str) -> Event:
+        return Event(
+            id=self._new_id("evt"),
+            merchant_id=method.merchant_id,
+            subject_id=method.id,
+            number=method.version,
+            type=f"payment_method.{what}",
+            at=method.updated_at,
+        )
+
+    def _commit(self, attempt: Callable[[], tuple[S, Changes]]) -> S:
+        for _ in range(TRIES):
+            record, changes = attempt()
+            try:
+                self._storage.commit(changes)
+            except Conflict:
+                continue
+            except CommitUncertain:
+                # The guards make a second try harmless: it takes place once, or it is a conflict.
+                if self._is_stored(record):
+                    return record
+                continue
+            return record
+        raise Conflict("others kept changing the same record; nothing was done")
+
+    def _is_stored(self, record: S) -> bool:
+        return self._storage.get(record.merchant_id, type(record), record.id) == record
+
+
+def _changes(*records: Record) -> Changes:
+    return Changes(merchant_id=records[0].merchant_id, records=records)
+
+
+def _next(record: S, now: datetime, **fields: Any) -> S:
+    return evolve(record, version=record.version + 1, updated_at=now, **fields)
+
+
+def _blank(customer: Customer, now: datetime) -> Customer:
+    return _next(
+        customer,
+        now,
+        name=None,
+        email=None,
+        metadata=(),
+        default_payment_method_id=None,
+        erased_at=now,
+    )

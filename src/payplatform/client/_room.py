@@ -1,0 +1,59 @@
+"""What all parts of a merchant's client share: whose it is, and an engine that is still open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from payplatform._domain.text import clean_id, clean_metadata, clean_text
+from payplatform.errors import ErrorCode, InvalidRequest
+
+if TYPE_CHECKING:
+    from payplatform._engine.engine import Engine
+
+NAME_LENGTH = 200
+REFERENCE_LENGTH = 100
+
+
+class Room:
+    """One merchant's view on one kind of thing."""
+
+    def __init__(self, engine: Callable[[], Engine], merchant_id: str) -> None:
+        self._open_engine = engine
+        self._merchant_id = merchant_id
+
+    @property
+    def _engine(self) -> Engine:
+        return self._open_engine()
+
+
+def optional_text(value: str | None, *, field: str, max_length: int) -> str | None:
+    """`value` in its normal form, or None."""
+    return None if value is None else clean_text(value, field=field, max_length=max_length)
+
+
+def optional_id(value: str | None, *, prefix: str, field: str) -> str | None:
+    """`value` if it is an id of that kind, or None."""
+    return None if value is None else clean_id(value, prefix=prefix, field=field)
+
+
+def optional_metadata(value: Any) -> tuple[tuple[str, str], ...]:
+    """Metadata in its normal form; none is empty."""
+    return () if value is None else clean_metadata(value)
+
+
+def a_count(value: object, *, field: str, most: int = 10_000) -> int:
+    """`value` if it is a whole number from 1 to `most`.
+
+    Raises:
+        InvalidRequest: it is not: `type_invalid`, `value_invalid`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidRequest(
+            f"{field} must be a whole number", code=ErrorCode.TYPE_INVALID, field=field
+        )
+    if not 1 <= value <= most:
+        raise InvalidRequest(
+            f"{field} must be from 1 to {most}", code=ErrorCode.VALUE_INVALID, field=field
+        )
+    return value

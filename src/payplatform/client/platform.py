@@ -1,0 +1,325 @@
+"""The front door: open a platform, pick a merchant, take payments."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from payplatform._domain.events import Event
+from payplatform._domain.text import clean_id
+from payplatform.client._room import a_count
+from payplatform.client.customers import Customers
+from payplatform.client.merchants import Merchants, a_merchant_id
+from payplatform.client.operations import Operations
+from payplatform.client.payment_methods import PaymentMethods
+from payplatform.client.payments import Payments
+from payplatform.errors import ErrorCode, InvalidRequest, NotAllowed
+
+if TYPE_CHECKING:
+    from payplatform._engine.doctor import DoctorReport
+    from payplatform._engine.engine import Engine
+    from payplatform._engine.exchange import Settings
+    from payplatform._engine.recovery import RecoveryReport
+    from payplatform.ports import Bank, KeyService, Storage
+
+MASTER_KEY_VARIABLE = "PAYPLATFORM_MASTER_KEY"
+
+
+class PayPlatform:
+    """Takes card payments for many merchants, none of whom sees another's data.
+
+    Safe to use from many threads, and from many processes on one file. Use it as a context manager,
+    or `close()` it.
+    """
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        bank: Bank,
+        keys: KeyService,
+        now: Callable[[], datetime] | None = None,
+        new_id: Callable[[str], str] | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        """Put a platform together from adapters; `open` and `sandbox` do it for the usual ones.
+
+        Args:
+            storage: where everything is kept.
+            bank: who moves the money.
+            keys: who keeps the master key.
+            now: the clock, giving times with a time zone; the system's by default.
+            new_id: makes an id from its prefix; TypeIDs by default.
+            settings: how long things may take.
+        """
+        # Imported here, so that `import payplatform` stays light.
+        from payplatform._engine.engine import Engine
+        from payplatform._engine.exchange import Settings
+
+        self._opened: Engine | None = Engine(
+            storage=storage,
+            bank=bank,
+            keys=keys,
+            now=now or _utc_now,
+            new_id=new_id or _typeid_maker(),
+            settings=settings or Settings(),
+        )
+        self.merchants = Merchants(self._engine)
+        self.events = Outbox(self._engine)
+
+    @classmethod
+    def open(
+        cls,
+        path_or_url: str | os.PathLike[str],
+        *,
+        bank: Bank | None = None,
+        keys: KeyService | None = None,
+        now: Callable[[], datetime] | None = None,
+        new_id: Callable[[str], str] | None = None,
+        settings: Settings | None = None,
+    ) -> Self:
+        """Open a platform on a SQLite file, which is created if it is not there.
+
+        Args:
+            path_or_url: the file. Beside it, unless told otherwise, are the master key in
+                `<file>.key` (or in the variable PAYPLATFORM_MASTER_KEY) and the books of the
+                simulated bank in `<file>.bank`.
+            bank: the acquiring bank; a simulated one by default.
+            keys: who keeps the master key; a local file by default.
+            now: the clock; the system's by default.
+            new_id: makes an id from its prefix; TypeIDs by default.
+            settings: how long things may take.
+
+        Returns:
+            The platform.
+
+        Raises:
+            InvalidRequest: the path is no path, or a URL of a kind that is not supported.
+            StorageUnavailable: the file cannot be opened, is damaged, or is a newer release's.
+            VaultError: the key file cannot be read, or is open to others.
+        """
+        path = _a_path(path_or_url)
+        from payplatform.banks.simulated import SimulatedBank
+        from payplatform.keys.local import LocalKeyService
+        from payplatform.storage.sqlite import SQLiteStorage
+
+        storage = SQLiteStorage(path)
+        if keys is None and MASTER_KEY_VARIABLE in os.environ:
+            keys = LocalKeyService.from_env(MASTER_KEY_VARIABLE)
+        return cls(
+            storage=storage,
+            bank=bank or SimulatedBank(f"{path}.bank", now=now),
+            keys=keys or LocalKeyService.open(Path(f"{path}.key")),
+            now=now,
+            new_id=new_id,
+            settings=settings,
+        )
+
+    @classmethod
+    def sandbox(
+        cls,
+        *,
+        bank: Bank | None = None,
+        keys: KeyService | None = None,
+        now: Callable[[], datetime] | None = None,
+        new_id: Callable[[str], str] | None = None,
+        settings: Settings | None = None,
+    ) -> Self:
+        """A platform that keeps everything in memory and forgets it when closed: to try and test.
+
+        Args:
+            bank: a simulated one by default.
+            keys: a master key of its own by default.
+            now: the clock; the system's by default.
+            new_id: makes an id from its prefix; TypeIDs by default.
+            settings: how long things may take.
+
+        Returns:
+            The platform.
+        """
+        from payplatform.banks.simulated import SimulatedBank
+        from payplatform.keys.local import LocalKeyService
+        from payplatform.storage.memory import MemoryStorage
+
+        return cls(
+            storage=MemoryStorage(),
+            bank=bank or SimulatedBank(now=now),
+            keys=keys or LocalKeyService.ephemeral(),
+            now=now,
+            new_id=new_id,
+            settings=settings,
+        )
+
+    def merchant(self, merchant_id: str) -> MerchantClient:
+        """All that is one merchant's, and nothing else.
+
+        Args:
+            merchant_id: `mer_...`.
+
+        Returns:
+            The merchant's client.
+
+        Raises:
+            InvalidRequest: that is no merchant's id.
+            NotFound: there is no such merchant.
+            StorageUnavailable: the store failed.
+        """
+        merchant = self._engine().registry.merchant(a_merchant_id(merchant_id))
+        return MerchantClient(self._engine, merchant.id)
+
+    def recover(self, limit: int = 1_000) -> RecoveryReport:
+        """Find out what became of operations that were left unclear, as far as is due.
+
+        Run it every minute or so, from as many places as you like: each operation is taken by one.
+
+        Args:
+            limit: how many operations to look at, at most.
+
+        Returns:
+            What was found out.
+
+        Raises:
+            InvalidRequest: the limit is not from 1 to 10,000.
+            StorageUnavailable: the store failed; what was done until then is done.
+            OutcomeUnknown: an answer could not be stored; it will be found out again.
+        """
+        return self._engine().recovery.run(limit=a_count(limit, field="limit"))
+
+    def doctor(self) -> DoctorReport:
+        """Check every invariant on what is stored, and name each thing that breaks one.
+
+        Returns:
+            The report; `ok` tells whether all is well.
+
+        Raises:
+            StorageUnavailable: the store failed.
+        """
+        from payplatform._engine.doctor import examine
+
+        return examine(self._engine().storage)
+
+    def describe(self) -> dict[str, dict[str, str]]:
+        """What this platform is made of and how it is set; no secrets.
+
+        Returns:
+            For each of "payplatform", "storage", "bank" and "keys", names and values.
+        """
+        from payplatform import __version__
+
+        engine = self._engine()
+        return {
+            "payplatform": {"version": __version__},
+            "storage": dict(engine.storage.describe()),
+            "bank": dict(engine.bank.describe()),
+            "keys": dict(engine.keys.describe()),
+        }
+
+    def close(self) -> None:
+        """Let go of files and keys. A second close does nothing; any other call is refused."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _engine(self) -> Engine:
+        if self._opened is None:
+            raise NotAllowed("the platform is closed", code=ErrorCode.CLIENT_CLOSED)
+        return self._opened
+
+
+class MerchantClient:
+    """One merchant's part of the platform. From `PayPlatform.merchant`.
+
+    Attributes:
+        id: the merchant's, `mer_...`.
+        customers: who pays.
+        payment_methods: the cards they keep.
+        payments: taking money and giving it back.
+        operations: the requests to the bank.
+    """
+
+    def __init__(self, engine: Callable[[], Engine], merchant_id: str) -> None:
+        self.id = merchant_id
+        self.customers = Customers(engine, merchant_id)
+        self.payment_methods = PaymentMethods(engine, merchant_id)
+        self.payments = Payments(engine, merchant_id)
+        self.operations = Operations(engine, merchant_id)
+
+
+class Outbox:
+    """Events of all merchants that nobody has passed on yet: at least once, in order of commit."""
+
+    def __init__(self, engine: Callable[[], Engine]) -> None:
+        self._engine = engine
+
+    def pending(self, *, limit: int = 100) -> tuple[Event, ...]:
+        """Read what is waiting, oldest commit first.
+
+        Args:
+            limit: how many at most, from 1 to 10,000.
+
+        Returns:
+            The events. Several readers may get the same ones: receivers drop an id seen before.
+
+        Raises:
+            InvalidRequest: the limit is out of its range.
+            StorageUnavailable: the store failed.
+        """
+        return tuple(self._engine().storage.outbox(limit=a_count(limit, field="limit")))
+
+    def mark_published(self, events: Iterable[Event | str]) -> None:
+        """Say that these have been passed on. They stay in their payment's timeline.
+
+        Args:
+            events: events, or their ids. One that is marked already does no harm.
+
+        Raises:
+            InvalidRequest: one is no event's id.
+            StorageUnavailable: the store failed.
+        """
+        ids = [event.id if isinstance(event, Event) else event for event in events]
+        checked = [clean_id(event_id, prefix="evt", field="events") for event_id in ids]
+        self._engine().storage.mark_published(checked)
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251  # the one place where the clock comes from
+
+
+def _typeid_maker() -> Callable[[str], str]:
+    from typeid import TypeID
+
+    return lambda prefix: str(TypeID(prefix=prefix))
+
+
+def _a_path(path_or_url: object) -> str:
+    field = "path_or_url"
+    if not isinstance(path_or_url, str | os.PathLike):
+        raise InvalidRequest(f"{field} must be a path", code=ErrorCode.TYPE_INVALID, field=field)
+    path = os.fsdecode(path_or_url)
+    if not path or "\0" in path:
+        raise InvalidRequest(
+            f"{field} must be a path as text", code=ErrorCode.VALUE_INVALID, field=field
+        )
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", path) or path == ":memory:":
+        raise InvalidRequest(
+            f"{field} must be the path of a file; for memory use PayPlatform.sandbox()",
+            code=ErrorCode.VALUE_INVALID,
+            field=field,
+        )
+    return path
