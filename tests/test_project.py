@@ -112,12 +112,19 @@ def test_make_tells_what_it_can_do() -> None:
 
 # The set-up script, run in a copy of what it needs, among interpreters that only pretend.
 
-OLD = "exit 1"
+
+def pretender(version: tuple[int, int, int], otherwise: str) -> str:
+    """A shell script that is as old as `version` when asked, and does `otherwise` for the rest."""
+    answer = f"'{sys.executable}' -c 'import sys; sys.version_info = {version}; exec(sys.argv[1])'"
+    return f'case "$*" in *version_info*) {answer} "$2";; {otherwise} esac'
+
+
 ABSENT = "exit 127"
+OLD = pretender((3, 10, 99), "*) exit 1;;")
 # New enough, but with neither ensurepip nor pip.
-BARE = 'case "$*" in *version_info*) exit 0;; --version) echo Python 3.12.0;; *) exit 1;; esac'
+BARE = pretender((3, 11, 0), "--version) echo Python 3.11.0;; *) exit 1;;")
 # As Debian ships it: no ensurepip, but pip.
-DEBIAN = 'case "$*" in *ensurepip*) exit 1;; *) echo "$*" >>asked; exit 0;; esac'
+DEBIAN = pretender((3, 11, 0), '*ensurepip*) exit 1;; *) echo "$*" >>asked;;')
 
 
 @pytest.fixture
