@@ -7,6 +7,9 @@ from payplatform._domain.money import Money
 from payplatform._domain.operations import Initiator, Operation, OperationKind, OperationState
 from payplatform._domain.payments import Action, Payment, PaymentStatus
 from payplatform._domain.records import Customer, Merchant, PaymentMethod, Verification
+from payplatform._engine.doctor import DoctorReport
+from payplatform._engine.exchange import Settings
+from payplatform._engine.recovery import RecoveryReport
 from payplatform.client import MerchantClient, PayPlatform
 from payplatform.errors import (
     BankUnavailable,
@@ -36,6 +39,7 @@ __all__ = [
     "DeclineCode",
     "DeclineKind",
     "Declined",
+    "DoctorReport",
     "ErrorCode",
     "Event",
     "Initiator",
@@ -54,6 +58,8 @@ __all__ = [
     "Payment",
     "PaymentMethod",
     "PaymentStatus",
+    "RecoveryReport",
+    "Settings",
     "StorageUnavailable",
     "VaultError",
     "Verification",

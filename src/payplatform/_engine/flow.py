@@ -83,8 +83,8 @@ class Flow:
             if known is not None:
                 return self._replay(command, known)
             world = self._exchange.world(timeout_s)
-            step = self._decide(command, world)
-            card = self._open_card(step, code)
+            step, method = self._decide(command, world)
+            card = self._open_card(step.operation, method, code)
             try:
                 self._storage.commit(step.changes)
             except Conflict:
@@ -108,16 +108,18 @@ class Flow:
             raise _not_in_review(operation)
         return step.operation
 
-    def _decide(self, command: Command, world: World) -> Step:
-        if command.verb is Verb.VERIFY:
-            return verify_method(command, self._method(command), world)
+    def _decide(self, command: Command, world: World) -> tuple[Step, PaymentMethod | None]:
         if command.verb in (Verb.CHARGE, Verb.AUTHORIZE):
-            return start_payment(command, self._method(command), world)
+            method = self._method(command)
+            return start_payment(command, method, world), method
+        if command.verb is Verb.VERIFY:
+            method = self._method(command)
+            return verify_method(command, method, world), method
         payment = self._payment(command)
         if command.verb is Verb.RETRY:
             method = self._method(command, otherwise=payment.payment_method_id)
-            return retry_payment(command, payment, method, world)
-        return follow_up(command, payment, world)
+            return retry_payment(command, payment, method, world), method
+        return follow_up(command, payment, world), None
 
     def _payment(self, command: Command) -> Payment:
         payment = self._storage.get(command.merchant_id, Payment, command.payment_id or "")
@@ -137,22 +139,19 @@ class Flow:
             raise NotFound("the customer has no payment method", field="customer")
         return customer.default_payment_method_id
 
-    def _open_card(self, step: Step, code: Secret | None) -> CardDetails | None:
+    def _open_card(
+        self, operation: Operation, method: PaymentMethod | None, code: Secret | None
+    ) -> CardDetails | None:
         """The card in clear, before the intent is stored: a vault that fails leaves no trace."""
-        operation, subject = step.operation, step.subject
-        if not operation.kind.carries_card:
+        if method is None:
             return None
-        if isinstance(subject, Payment):
-            method = self._registry.method(subject.merchant_id, subject.payment_method_id)
-        else:
-            method = subject
         sealed = self._storage.get(operation.merchant_id, SealedCard, method.token)
         if sealed is None:
             raise NotFound("no such payment method", field="payment_method")
-        details = self._vault.open(operation.merchant_id, sealed, brand=method.brand)
+        card = self._vault.open(operation.merchant_id, sealed, brand=method.brand)
         if code is None:
-            return details
-        return evolve(details, security_code=security_code(code.reveal(), method.brand))
+            return card
+        return evolve(card, security_code=security_code(code.reveal(), method.brand))
 
     def _ask(self, step: Step, card: CardDetails | None, timeout_s: float | None) -> Subject:
         verdict = self._exchange.send(step.operation, step.subject, card=card, timeout_s=timeout_s)

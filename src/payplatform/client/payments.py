@@ -430,7 +430,7 @@ class Payments(Room):
         initiator = _initiator(initiated_by)
         if initiator is Initiator.MERCHANT and security_code is not None:
             raise InvalidRequest(
-                "security_code is the cardholder's to give: leave it out of what the merchant starts",
+                "security_code is the cardholder's to give: leave it out of a merchant's charge",
                 code=ErrorCode.SECURITY_CODE_NOT_ALLOWED,
                 field="security_code",
             )

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Self
 
 from payplatform._domain.events import Event
 from payplatform._domain.text import clean_id
+from payplatform._engine.doctor import DoctorReport, examine
+from payplatform._engine.exchange import Settings
+from payplatform._engine.recovery import RecoveryReport
 from payplatform.client._room import a_count
 from payplatform.client.customers import Customers
 from payplatform.client.merchants import Merchants, a_merchant_id
@@ -21,10 +24,7 @@ from payplatform.client.payments import Payments
 from payplatform.errors import ErrorCode, InvalidRequest, NotAllowed
 
 if TYPE_CHECKING:
-    from payplatform._engine.doctor import DoctorReport
     from payplatform._engine.engine import Engine
-    from payplatform._engine.exchange import Settings
-    from payplatform._engine.recovery import RecoveryReport
     from payplatform.ports import Bank, KeyService, Storage
 
 MASTER_KEY_VARIABLE = "PAYPLATFORM_MASTER_KEY"
@@ -56,16 +56,17 @@ class PayPlatform:
             now: the clock, giving times with a time zone; the system's by default.
             new_id: makes an id from its prefix; TypeIDs by default.
             settings: how long things may take.
+
+        Raises:
+            InvalidRequest: the clock gives no times with a time zone.
         """
-        # Imported here, so that `import payplatform` stays light.
         from payplatform._engine.engine import Engine
-        from payplatform._engine.exchange import Settings
 
         self._opened: Engine | None = Engine(
             storage=storage,
             bank=bank,
             keys=keys,
-            now=now or _utc_now,
+            now=_a_clock(now or _utc_now),
             new_id=new_id or _typeid_maker(),
             settings=settings or Settings(),
         )
@@ -199,8 +200,6 @@ class PayPlatform:
         Raises:
             StorageUnavailable: the store failed.
         """
-        from payplatform._engine.doctor import examine
-
         return examine(self._engine().storage)
 
     def describe(self) -> dict[str, dict[str, str]]:
@@ -299,6 +298,16 @@ class Outbox:
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)  # noqa: TID251  # the one place where the clock comes from
+
+
+def _a_clock(now: Callable[[], datetime]) -> Callable[[], datetime]:
+    if not callable(now) or getattr(now(), "tzinfo", None) is None:
+        raise InvalidRequest(
+            "now must be a callable that gives times with a time zone",
+            code=ErrorCode.TYPE_INVALID,
+            field="now",
+        )
+    return now
 
 
 def _typeid_maker() -> Callable[[str], str]:
