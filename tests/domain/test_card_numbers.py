@@ -114,6 +114,9 @@ def test_a_card_number_is_seen_in_the_digits_of_any_script(digits: str, zero: in
         "2026-11-23 4242 4242 4242 4242",
         "+4242424242424242",
         "0.5 4242424242424242",
+        "4242424242424242.50",
+        "4242424242424242.",
+        "1.4242424242424242.1",
         "6205500000000000004",
     ],
 )
@@ -154,6 +157,9 @@ def test_what_people_paste_is_seen(text: str) -> None:
         "8944500102198304826",
         "6304000000000",
         "48.208174 16.373819",
+        "48.2081741637381",
+        "-0.4242424242424242.",
+        "4.242424242424242",
         "9999999999999995",
     ],
 )
@@ -192,6 +198,12 @@ def test_a_time_is_never_taken_for_a_card(microseconds: int) -> None:
         str(microseconds * 1000),
     ):
         assert not looks_like_card_number(text)
+
+
+@given(st.floats(-1e7, 1e7))
+def test_a_decimal_number_is_never_taken_for_a_card(number: float) -> None:
+    assert not looks_like_card_number(str(number))
+    assert not looks_like_card_number(f"{number:.9f},{number:.9f}")
 
 
 @given(card_digits())

@@ -150,7 +150,8 @@ class Card(Guarded):
         return _is_over(self, now)
 
     def __repr__(self) -> str:
-        return f"{self.brand} ****{self.last4}"
+        # A refused card stands half made in tracebacks that show local variables.
+        return f"{self.brand} ****{self.last4}" if hasattr(self, "last4") else "card ****"
 
 
 def card_expiry(value: str | tuple[int, int], *, field: str = "expiry") -> Expiry:

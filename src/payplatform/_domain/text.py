@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 from payplatform._domain.card_numbers import looks_like_card_number
 from payplatform.errors import ErrorCode, InvalidRequest
@@ -28,6 +28,8 @@ __all__ = [
     "idempotency_key",
     "looks_like_card_number",
 ]
+
+_T = TypeVar("_T")
 
 Metadata = tuple[tuple[str, str], ...]
 """Metadata in its normal form: pairs of key and value, sorted by key. `dict(metadata)` reads it."""
@@ -46,7 +48,7 @@ _ID_PREFIX: Final = re.compile(r"([a-z]+)_")
 # TypeID text form: 128 bits in 26 characters of Crockford's base 32, so the first is at most 7.
 _ID_SUFFIX: Final = re.compile(r"[0-7][0-9a-hjkmnp-tv-z]{25}")
 _EMAIL: Final = re.compile(r"[^@\s]{1,64}@[^@\s.]+(?:\.[^@\s.]+)*")
-_POSTAL_CODE: Final = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z -]{0,14}[0-9A-Za-z])?")
+_POSTAL_CODE: Final = re.compile(r" *[0-9A-Za-z](?:[0-9A-Za-z -]{0,14}[0-9A-Za-z])? *")
 
 
 def clean_text(value: str, *, field: str, max_length: int, allow_empty: bool = False) -> str:
@@ -65,9 +67,7 @@ def clean_text(value: str, *, field: str, max_length: int, allow_empty: bool = F
     """
     text = cleaned(value, field=field, max_length=max_length, allow_empty=allow_empty)
     del value
-    if isinstance(text, InvalidRequest):
-        raise text
-    return text
+    return _passed(text)
 
 
 def cleaned(
@@ -113,9 +113,7 @@ def clean_metadata(mapping: Mapping[str, str] | None, *, field: str = "metadata"
         return ()
     pairs = _cleaned_pairs(mapping, field)
     del mapping
-    if isinstance(pairs, InvalidRequest):
-        raise pairs
-    return pairs
+    return _passed(pairs)
 
 
 def idempotency_key(value: str, *, field: str = "idempotency_key") -> str:
@@ -124,11 +122,9 @@ def idempotency_key(value: str, *, field: str = "idempotency_key") -> str:
     Raises:
         InvalidRequest: `type_invalid`, `idempotency_key_invalid` or `looks_like_card_number`.
     """
-    problem = _key_problem(value, field)
-    if problem is not None:
-        del value
-        raise problem
-    return value
+    key = _key(value, field)
+    del value
+    return _passed(key)
 
 
 def clean_id(value: str, *, prefix: str, field: str) -> str:
@@ -143,11 +139,9 @@ def clean_id(value: str, *, prefix: str, field: str) -> str:
         InvalidRequest: `type_invalid` (not a str), `id_wrong_kind` (an id of another kind),
             `id_malformed` (no id at all).
     """
-    problem = _id_problem(value, prefix, field)
-    if problem is not None:
-        del value
-        raise problem
-    return value
+    checked = _id(value, prefix, field)
+    del value
+    return _passed(checked)
 
 
 def clean_email(value: str, *, field: str = "email") -> str:
@@ -159,7 +153,9 @@ def clean_email(value: str, *, field: str = "email") -> str:
         InvalidRequest: as `clean_text`, and `value_invalid`.
     """
     rule = f"{field} must look like name@example.com"
-    return _shaped(clean_text(value, field=field, max_length=254), _EMAIL, rule, field)
+    address = _shaped(cleaned(value, field=field, max_length=254), _EMAIL, rule, field)
+    del value
+    return _passed(address)
 
 
 def clean_postal_code(value: str, *, field: str = "postal_code") -> str:
@@ -168,9 +164,11 @@ def clean_postal_code(value: str, *, field: str = "postal_code") -> str:
     Raises:
         InvalidRequest: as `clean_text`, and `value_invalid`.
     """
-    text = clean_text(value, field=field, max_length=64).strip().upper()
     rule = f"{field} must be 1 to 16 ASCII letters, digits, and spaces or dashes between them"
-    return _shaped(text, _POSTAL_CODE, rule, field)
+    code = _shaped(cleaned(value, field=field, max_length=64), _POSTAL_CODE, rule, field)
+    del value
+    # Upper case after the check: some letters beyond ASCII become ASCII ones by it.
+    return _passed(code).strip().upper()
 
 
 def _cleaned_pairs(mapping: object, field: str) -> Metadata | InvalidRequest:
@@ -206,16 +204,16 @@ def _cleaned_pair(
     return str(key), str(value)
 
 
-def _key_problem(value: object, field: str) -> InvalidRequest | None:
+def _key(value: object, field: str) -> str | InvalidRequest:
     if not isinstance(value, str):
         return _refused(f"{field} must be a str", ErrorCode.TYPE_INVALID, field)
     if not _KEY.fullmatch(value):
         rule = f"{field} must be 1 to 255 visible ASCII characters, without spaces"
         return _refused(rule, ErrorCode.IDEMPOTENCY_KEY_INVALID, field)
-    return _card_like(field) if looks_like_card_number(value) else None
+    return _card_like(field) if looks_like_card_number(value) else value
 
 
-def _id_problem(value: object, prefix: str, field: str) -> InvalidRequest | None:
+def _id(value: object, prefix: str, field: str) -> str | InvalidRequest:
     if not isinstance(value, str):
         return _refused(f"{field} must be a str", ErrorCode.TYPE_INVALID, field)
     found = _ID_PREFIX.match(value)
@@ -226,14 +224,22 @@ def _id_problem(value: object, prefix: str, field: str) -> InvalidRequest | None
     if kind != prefix:
         rule = f"{field} must be a {prefix}_ id, not a {kind}_ id"
         return _refused(rule, ErrorCode.ID_WRONG_KIND, field)
-    return None
+    return value
 
 
-def _shaped(text: str, shape: re.Pattern[str], rule: str, field: str) -> str:
-    if shape.fullmatch(text):
+def _shaped(
+    text: str | InvalidRequest, shape: re.Pattern[str], rule: str, field: str
+) -> str | InvalidRequest:
+    if isinstance(text, InvalidRequest) or shape.fullmatch(text):
         return text
-    del text
-    raise _refused(rule, ErrorCode.VALUE_INVALID, field)
+    return _refused(rule, ErrorCode.VALUE_INVALID, field)
+
+
+def _passed(result: _T | InvalidRequest) -> _T:
+    """Raise the error, if it is one: here, where nothing of the refused value is left."""
+    if isinstance(result, InvalidRequest):
+        raise result
+    return result
 
 
 def _card_like(field: str) -> InvalidRequest:
