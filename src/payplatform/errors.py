@@ -96,6 +96,7 @@ class ErrorCode(StrEnum):
     STORAGE_FULL = "storage_full"
     STORAGE_READ_ONLY = "storage_read_only"
     STORAGE_CORRUPT = "storage_corrupt"
+    STORAGE_REFUSED = "storage_refused"
     STORAGE_SCHEMA_NEWER = "storage_schema_newer"
     STORAGE_SETTINGS = "storage_settings"
     COMMIT_UNCERTAIN = "commit_uncertain"
