@@ -22,6 +22,7 @@ CONTRACTS: dict[str, dict[str, Any]] = {
 
 HOUSE = "Imports point down only"
 DOMAIN = "Within the domain too"
+ADAPTERS = "Adapters do not know each other"
 PURE = "The domain is pure: no I/O, no clock, no randomness, no stored form"
 STORED_FORM = "Only the storage rooms know the stored form"
 OPTIONAL = "Optional packages stay with the extra that brings them"
@@ -48,6 +49,8 @@ PLANTED = [
     (DOMAIN, "_domain.operations", "from payplatform._domain import decisions"),
     (DOMAIN, "_domain.cards", "from payplatform._domain import money"),
     (DOMAIN, "_domain.a_new_law", "'''Nobody gave it a place.'''"),
+    (ADAPTERS, "storage.memory", "from payplatform.storage import sqlite"),
+    (ADAPTERS, "storage.sqlite", "def late() -> None:\n    import payplatform.storage.memory"),
     (PURE, "_domain.decisions", "import sqlite3"),
     (PURE, "_domain.decisions", "def now() -> None:\n    import time"),
     (PURE, "errors", "import json"),
@@ -125,6 +128,17 @@ def test_every_layered_contract_is_exhaustive() -> None:
     assert layered
     assert all(contract["exhaustive"] for contract in layered)
     assert not any("exhaustive_ignores" in contract for contract in layered)
+
+
+def test_every_adapter_is_kept_from_knowing_the_others() -> None:
+    rooms = [
+        path.relative_to(ROOT / "src").with_suffix("")
+        for folder in ["banks", "keys", "storage"]
+        for path in (ROOT / "src" / "payplatform" / folder).iterdir()
+        if not path.name.startswith(("_", "."))
+    ]
+
+    assert {".".join(room.parts) for room in rooms} == set(CONTRACTS[ADAPTERS]["modules"])
 
 
 def test_no_contract_makes_an_exception() -> None:
