@@ -26,10 +26,10 @@ check: .venv/dev.stamp ## Check format, lint, types, architecture and docs
 	$(BIN)/ruff check .
 	$(BIN)/mypy $(CODE)
 	$(BIN)/lint-imports
-	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/mkdocs build --strict
 
 docs: .venv/dev.stamp ## Build the documentation into site/
-	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/mkdocs build --strict
 	@echo "Open site/index.html"
 
 format: .venv/dev.stamp ## Put the code in its format, and mend what can be mended by rule
