@@ -111,6 +111,11 @@ class BankCapabilities:
         reversal_remembers_unknown: whether reversing an id that it has never seen makes it decline
             that id if it arrives later.
         max_in_flight_s: after so many seconds a request that was sent can no longer arrive.
+        multi_capture: whether one authorization may be captured in several parts.
+        partial_refund: whether less than all that was captured may be refunded.
+        partial_void: whether less than all that is uncaptured may be voided.
+        increments: whether an authorization may be raised.
+        zero_amount_verification: whether it verifies a card without moving money.
         authorization_lifetime_s: how long it holds an authorization, for information.
         currency_exponents: currencies that it counts differently from ISO 4217, which its adapter
             translates; for information.
