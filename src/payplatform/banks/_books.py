@@ -1,0 +1,457 @@
+"""The acquirer's own books: what it was asked, what it answered, which money moved.
+
+Law of this file: SQLite and nothing else, in memory or in a file of its own, and one transaction at
+a time. What is kept of a card is its brand and last four digits; no column could hold more. The
+rows are flat values, so that a column is an attribute and nothing is translated twice.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from threading import RLock
+from typing import Final, TypeVar
+from weakref import WeakSet
+
+import attrs
+from attrs import field, frozen
+from attrs.converters import optional
+
+from payplatform._domain.declines import Decline, DeclineCode
+from payplatform._domain.messages import ReplyOutcome, RequestKind
+from payplatform._domain.records import Check
+from payplatform.banks._test_cards import Refunds
+from payplatform.errors import ErrorCode, InvalidRequest, NotSent
+
+
+def _moment(value: datetime | str) -> datetime:
+    return value if isinstance(value, datetime) else datetime.fromisoformat(value)
+
+
+@frozen(kw_only=True)
+class Order:
+    """A request as it is once the card was read: what the issuer thinks of it, and no number.
+
+    Attributes:
+        decline_code: why the card is declined, whatever else is asked; `advice_code` with it.
+        challenged: whether the cardholder has to prove who they are first.
+        after_challenge: why it is declined even then.
+        refunds: what becomes of refunds to this card.
+        in_part: whether only half is approved.
+    """
+
+    kind: RequestKind = field(converter=RequestKind)
+    merchant_id: str
+    operation_id: str
+    amount_minor: int
+    currency: str
+    target_id: str | None = None
+    final: bool = field(default=False, converter=bool)
+    brand: str | None = None
+    last4: str | None = None
+    decline_code: DeclineCode | None = field(default=None, converter=optional(DeclineCode))
+    bank_code: str | None = None
+    advice_code: str | None = None
+    challenged: bool = field(default=False, converter=bool)
+    after_challenge: DeclineCode | None = field(default=None, converter=optional(DeclineCode))
+    security_code: Check = field(default=Check.NOT_CHECKED, converter=Check)
+    postal_code: Check = field(default=Check.NOT_CHECKED, converter=Check)
+    refunds: Refunds = field(default=Refunds.APPROVED, converter=Refunds)
+    in_part: bool = field(default=False, converter=bool)
+
+    @property
+    def content(self) -> tuple[object, ...]:
+        """What must be the same when the same operation id comes again."""
+        return tuple(getattr(self, name) for name in ASKED)
+
+
+# What an order asks, as opposed to what the issuer thinks of its card.
+ASKED: Final = (
+    "merchant_id",
+    "operation_id",
+    "kind",
+    "amount_minor",
+    "currency",
+    "target_id",
+    "final",
+    "brand",
+    "last4",
+)
+
+
+@frozen(kw_only=True)
+class Answer(Order):
+    """What the bank said to an order, and what is still to come of it.
+
+    Attributes:
+        approved_minor: the amount that the answer is about; less than asked if approved in part.
+        passed: of a challenge: True, False, or None while nobody has taken it.
+        expires_at: until when an authorization holds.
+        due_at: when a challenge, or a pending refund, is decided by itself.
+    """
+
+    outcome: ReplyOutcome = field(converter=ReplyOutcome)
+    approved_minor: int
+    reference: str | None = None
+    network_transaction_id: str | None = None
+    action_url: str | None = None
+    passed: bool | None = field(default=None, converter=optional(bool))
+    expires_at: datetime | None = field(default=None, converter=optional(_moment))
+    due_at: datetime | None = field(default=None, converter=optional(_moment))
+    answered_at: datetime = field(converter=_moment)
+
+    @property
+    def decline(self) -> Decline | None:
+        """Why it was declined, if it was."""
+        if self.decline_code is None or self.outcome is not ReplyOutcome.DECLINED:
+            return None
+        return Decline(
+            code=self.decline_code, bank_code=self.bank_code, advice_code=self.advice_code
+        )
+
+
+class LineKind(StrEnum):
+    """What a line of the books is about.
+
+    `release` is the rest of an authorization that a final capture lets go.
+    """
+
+    SALE = "sale"
+    AUTHORIZE = "authorize"
+    INCREMENT = "increment"
+    CAPTURE = "capture"
+    RELEASE = "release"
+    VOID = "void"
+    REFUND = "refund"
+    EXPIRY = "expiry"
+
+
+class LineState(StrEnum):
+    """Whether a line counts: `booked`, `pending` (it counts as spent), or `reversed`."""
+
+    BOOKED = "booked"
+    PENDING = "pending"
+    REVERSED = "reversed"
+
+
+@frozen(kw_only=True)
+class Line:
+    """One movement of money, as it stands in the books."""
+
+    merchant_id: str
+    authorization_id: str
+    operation_id: str
+    kind: LineKind = field(converter=LineKind)
+    amount_minor: int
+    currency: str
+    state: LineState = field(default=LineState.BOOKED, converter=LineState)
+    brand: str | None
+    last4: str | None
+    at: datetime = field(converter=_moment)
+
+
+@frozen(kw_only=True)
+class Reversal:
+    """An operation id that was reversed, seen or unseen: it will not be done."""
+
+    merchant_id: str
+    operation_id: str
+    amount_minor: int
+    currency: str
+    at: datetime = field(converter=_moment)
+
+
+@frozen(kw_only=True)
+class Late(Order):
+    """An order that is still on its way."""
+
+    number: int
+    arrives_at: datetime = field(converter=_moment)
+
+
+R = TypeVar("R", Answer, Line, Reversal, Late)
+
+_TABLES: Final[dict[type, tuple[str, str]]] = {
+    Answer: ("answers", ", PRIMARY KEY (merchant_id, operation_id)"),
+    Line: ("lines", ""),
+    Reversal: ("reversals", ", PRIMARY KEY (merchant_id, operation_id)"),
+    Late: ("late", ", PRIMARY KEY (number)"),
+}
+_INDEXES: Final = (
+    "CREATE INDEX IF NOT EXISTS answers_due ON answers (due_at) WHERE due_at IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS lines_of ON lines (merchant_id, authorization_id)",
+    "CREATE INDEX IF NOT EXISTS lines_by ON lines (merchant_id, operation_id)",
+)
+# Marks a file as a simulated bank's: "PaSB". The version is raised when a column changes.
+_APPLICATION_ID: Final = 0x50615342
+_VERSION: Final = 1
+_BUSY_S: Final = 30.0
+
+
+def _names(kind: type) -> list[str]:
+    return [attribute.name for attribute in attrs.fields(kind)]
+
+
+def _stored(value: object) -> object:
+    """Times as text of one width in UTC, so that they sort; everything else as it is."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
+    return value
+
+
+class Books:
+    """The books, in memory or in a file. Safe to use from many threads, processes and after fork.
+
+    Everything is done in one transaction at a time: SQLite has one writer anyway, and so a lock and
+    one connection are enough.
+
+    Args:
+        path: the file, made when it is not there; None keeps the books in memory.
+
+    Raises:
+        InvalidRequest: `value_invalid`, field `path`: the file is something else, or of another
+            version.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._lock = RLock()
+        self._closed = False
+        self._connection: sqlite3.Connection | None = self._opened()
+        _OPEN_BOOKS.add(self)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """All that is done inside is kept, or nothing if an exception ends it.
+
+        Raises:
+            NotSent: the books are closed.
+        """
+        with self._lock:
+            connection = self._usable()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield Transaction(connection)
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.commit()
+
+    def close(self) -> None:
+        """Close the file. A second close does nothing."""
+        with self._lock:
+            self._closed = True
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _usable(self) -> sqlite3.Connection:
+        if self._closed:
+            raise NotSent("the simulated bank is closed")
+        if self._connection is None:
+            self._connection = self._opened()
+        return self._connection
+
+    def _opened(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            ":memory:" if self.path is None else self.path,
+            timeout=_BUSY_S,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            _prepare(connection)
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
+                raise
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return connection
+        raise _not_ours()
+
+    def hold_for_fork(self) -> None:
+        """Let no transaction be open while the process forks: the child would own half of it."""
+        self._lock.acquire()
+
+    def release_after_fork(self, *, in_child: bool) -> None:
+        """Go on; a child drops its parent's connection without closing it, and opens its own.
+
+        Closing would give up the parent's locks on the file (sqlite.org/howtocorrupt.html, 2.6).
+        Books in memory were copied with everything else, and are the child's own from here.
+        """
+        if in_child and self.path is not None and self._connection is not None:
+            _INHERITED.append(self._connection)
+            self._connection = None
+        self._lock.release()
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Make the tables where there are none, and see to it that the file is one of ours."""
+    _write_ahead(connection)
+    # Enough against a killed process; nothing that is simulated needs to survive a power cut.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("BEGIN IMMEDIATE")
+    owner = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if tables and (owner, version) != (_APPLICATION_ID, _VERSION):
+        connection.rollback()
+        raise _not_ours()
+    for kind, (table, constraint) in _TABLES.items():
+        columns = ", ".join(_names(kind))
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns}{constraint})")
+    for index in _INDEXES:
+        connection.execute(index)
+    connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {_VERSION}")
+    connection.commit()
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to WAL. SQLite does not wait for its turn here as it does elsewhere; so we do."""
+    give_up_at = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > give_up_at:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _not_ours() -> InvalidRequest:
+    return InvalidRequest(
+        "path must be a new file, or one that this version of the simulated bank has made",
+        code=ErrorCode.VALUE_INVALID,
+        field="path",
+    )
+
+
+_OPEN_BOOKS: WeakSet[Books] = WeakSet()
+_INHERITED: list[sqlite3.Connection] = []  # kept, since to forget one is to close it
+
+
+def _on_all(act: Callable[[Books], None]) -> Callable[[], None]:
+    def on_all() -> None:
+        for books in sorted(_OPEN_BOOKS, key=id):
+            act(books)
+
+    return on_all
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_on_all(Books.hold_for_fork),
+        after_in_parent=_on_all(lambda books: books.release_after_fork(in_child=False)),
+        after_in_child=_on_all(lambda books: books.release_after_fork(in_child=True)),
+    )
+
+
+class Transaction:
+    """Reads and writes of one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def answer(self, merchant_id: str, operation_id: str) -> Answer | None:
+        """What this operation was answered."""
+        where = "merchant_id = ? AND operation_id = ?"
+        return next(iter(self._read(Answer, where, merchant_id, operation_id)), None)
+
+    def undecided(self, outcome: ReplyOutcome, handle: str) -> Sequence[Answer]:
+        """What any merchant has waiting like this, by operation id or by action's address."""
+        where = "outcome = ? AND due_at IS NOT NULL AND (operation_id = ? OR action_url = ?)"
+        return self._read(Answer, where, outcome, handle, handle)
+
+    def due_answers(self, now: datetime) -> Sequence[Answer]:
+        """Answers that are decided by themselves at `now` or earlier, longest due first."""
+        return self._read(Answer, "due_at <= ? ORDER BY due_at, rowid", now)
+
+    def save(self, row: Answer | Reversal) -> None:
+        """Write it in the place of what was there."""
+        self._write("REPLACE", row)
+
+    def append(self, line: Line) -> None:
+        """Add a line."""
+        self._write("INSERT", line)
+
+    def lines(
+        self, merchant_id: str | None = None, authorization_id: str | None = None
+    ) -> Sequence[Line]:
+        """Lines in the order they were booked: all, a merchant's, or an authorization's."""
+        where, values = "1", list[object]()
+        for column, value in (("merchant_id", merchant_id), ("authorization_id", authorization_id)):
+            if value is not None:
+                where += f" AND {column} = ?"
+                values.append(value)
+        return self._read(Line, f"{where} ORDER BY rowid", *values)
+
+    def lines_by(self, merchant_id: str, operation_id: str) -> Sequence[Line]:
+        """Lines that one operation has made."""
+        where = "merchant_id = ? AND operation_id = ? ORDER BY rowid"
+        return self._read(Line, where, merchant_id, operation_id)
+
+    def mark_lines(self, merchant_id: str, operation_id: str, state: LineState) -> None:
+        """Set the state of every line that one operation has made."""
+        self._connection.execute(
+            "UPDATE lines SET state = ? WHERE merchant_id = ? AND operation_id = ?",
+            (state, merchant_id, operation_id),
+        )
+
+    def expired(self, now: datetime) -> Sequence[Answer]:
+        """Approved authorizations whose time has passed, longest passed first."""
+        where = "expires_at <= ? AND outcome = ? ORDER BY expires_at, rowid"
+        return self._read(Answer, where, now, ReplyOutcome.APPROVED)
+
+    def reversal(self, merchant_id: str, operation_id: str) -> Reversal | None:
+        """The reversal of this operation, seen or unseen."""
+        where = "merchant_id = ? AND operation_id = ?"
+        return next(iter(self._read(Reversal, where, merchant_id, operation_id)), None)
+
+    def forget_reversal(self, merchant_id: str, operation_id: str) -> None:
+        """Take it that this operation was never reversed."""
+        self._connection.execute(
+            "DELETE FROM reversals WHERE merchant_id = ? AND operation_id = ?",
+            (merchant_id, operation_id),
+        )
+
+    def hold(self, order: Order, arrives_at: datetime) -> None:
+        """Let an order be on its way until then."""
+        [number] = self._connection.execute("SELECT coalesce(max(number), 0) FROM late").fetchone()
+        values = attrs.asdict(order, recurse=False)
+        self._write("INSERT", Late(number=number + 1, arrives_at=arrives_at, **values))
+
+    def late(self, until: datetime | None = None) -> Sequence[Late]:
+        """Orders that are on their way, all or those that arrive by then, in that order."""
+        if until is None:
+            return self._read(Late, "1 ORDER BY arrives_at, number")
+        return self._read(Late, "arrives_at <= ? ORDER BY arrives_at, number", until)
+
+    def arrived(self, late: Late) -> None:
+        """Take an order off the way."""
+        self._connection.execute("DELETE FROM late WHERE number = ?", (late.number,))
+
+    def _read(self, kind: type[R], where: str, *values: object) -> list[R]:
+        names = _names(kind)
+        # S608: the only text that is put together here is our own column names.
+        query = f"SELECT {', '.join(names)} FROM {_TABLES[kind][0]} WHERE {where}"  # noqa: S608
+        rows = self._connection.execute(query, [_stored(value) for value in values])
+        return [kind(**dict(zip(names, row, strict=True))) for row in rows]
+
+    def _write(self, verb: str, row: Answer | Line | Reversal | Late) -> None:
+        names = _names(type(row))
+        marks = ", ".join("?" * len(names))
+        # S608: as above.
+        query = f"{verb} INTO {_TABLES[type(row)][0]} ({', '.join(names)}) VALUES ({marks})"
+        self._connection.execute(query, [_stored(getattr(row, name)) for name in names])

@@ -1,0 +1,199 @@
+"""What can go wrong between us and a bank, as data: one row per fault, and who decides when.
+
+Law of this file: a fault is a value that says where on the way it strikes and on which calls. It
+does nothing by itself; the simulated bank plays it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from enum import StrEnum
+from threading import Lock
+from types import MappingProxyType
+
+from attrs import field, frozen
+
+from payplatform.errors import ErrorCode, InvalidRequest
+
+
+class Call(StrEnum):
+    """What was asked when a fault strikes."""
+
+    SEND = "send"
+    REVERSAL = "reversal"
+    INQUIRY = "inquiry"
+
+
+class Moment(StrEnum):
+    """Where on the way a fault strikes.
+
+    `before`: the bank has not seen the request. `during`: it does something else than was asked.
+    `after`: it has done what was asked, and its answer suffers.
+    """
+
+    BEFORE = "before"
+    DURING = "during"
+    AFTER = "after"
+
+
+class Fault(StrEnum):
+    """What goes wrong; `FAULTS` says where, on which calls, and what the caller sees."""
+
+    DOWN = "down"
+    LOSE_REQUEST = "lose_request"
+    DELAY_REQUEST = "delay_request"
+    FAIL_BEFORE = "fail_before"
+    DELIVER_TWICE = "deliver_twice"
+    APPROVE_IN_PART = "approve_in_part"
+    LOSE_REPLY = "lose_reply"
+    FAIL_AFTER = "fail_after"
+    GARBLE_REPLY = "garble_reply"
+    OTHER_ID = "other_id"
+    OTHER_AMOUNT = "other_amount"
+    OTHER_CURRENCY = "other_currency"
+
+
+@frozen(kw_only=True)
+class FaultRule:
+    """One row.
+
+    Attributes:
+        moment: where it strikes.
+        calls: on which calls it can.
+        words: what happens, and what the caller sees of it.
+    """
+
+    moment: Moment
+    calls: frozenset[Call]
+    words: str
+
+
+_ANY = frozenset(Call)
+_SENT = frozenset({Call.SEND, Call.REVERSAL})
+_SEND = frozenset({Call.SEND})
+
+
+def _rule(moment: Moment, calls: frozenset[Call], words: str) -> FaultRule:
+    return FaultRule(moment=moment, calls=calls, words=words)
+
+
+FAULTS: Mapping[Fault, FaultRule] = MappingProxyType(
+    {
+        Fault.DOWN: _rule(
+            Moment.BEFORE, _ANY, "The connection is refused: NotSent, since not one byte left."
+        ),
+        Fault.LOSE_REQUEST: _rule(
+            Moment.BEFORE, _ANY, "The request is lost; the bank never sees it: TimeoutError."
+        ),
+        Fault.DELAY_REQUEST: _rule(
+            Moment.BEFORE,
+            _SENT,
+            "The request is held up, and arrives after the caller has given up: TimeoutError.",
+        ),
+        Fault.FAIL_BEFORE: _rule(
+            Moment.BEFORE, _ANY, "The bank fails before it has done anything: ServerError."
+        ),
+        Fault.DELIVER_TWICE: _rule(
+            Moment.DURING,
+            _SENT,
+            "The wire delivers the request twice; the caller gets the first answer.",
+        ),
+        Fault.APPROVE_IN_PART: _rule(
+            Moment.DURING, _SEND, "A sale or authorization is approved for half the amount."
+        ),
+        Fault.LOSE_REPLY: _rule(
+            Moment.AFTER, _ANY, "The bank has done it; its answer is lost: TimeoutError."
+        ),
+        Fault.FAIL_AFTER: _rule(
+            Moment.AFTER, _ANY, "The bank has done it, and then fails: ServerError."
+        ),
+        Fault.GARBLE_REPLY: _rule(Moment.AFTER, _ANY, "The answer is not a BankReply at all."),
+        Fault.OTHER_ID: _rule(Moment.AFTER, _ANY, "The answer names another operation."),
+        Fault.OTHER_AMOUNT: _rule(Moment.AFTER, _ANY, "The answer is about another amount."),
+        Fault.OTHER_CURRENCY: _rule(Moment.AFTER, _ANY, "The answer is about another currency."),
+    }
+)
+"""Every fault's row. Total: a fault without a row is a defect that a test finds."""
+
+
+class ServerError(Exception):
+    """The bank failed and says nothing of what it has done, like an HTTP status of 500."""
+
+
+def _is_share(_faults: object, _attribute: object, rates: Mapping[Fault, float]) -> None:
+    known = all(isinstance(fault, Fault) and 0 <= rate <= 1 for fault, rate in rates.items())
+    if not known or sum(rates.values()) > 1:
+        raise InvalidRequest(
+            "rates must map a Fault to its share of the calls: 0 to 1 each, and 1 together",
+            code=ErrorCode.VALUE_INVALID,
+            field="rates",
+        )
+
+
+@frozen(kw_only=True)
+class Faults:
+    """Faults at random, the same ones each time for the same seed and sequence of calls.
+
+    Args:
+        seed: where the sequence starts.
+        rates: which share of the calls each fault strikes, from 0 to 1; together at most 1. A
+            fault that is drawn for a call that it cannot strike does nothing.
+
+    Raises:
+        InvalidRequest: `value_invalid`, field `rates`.
+    """
+
+    seed: int
+    rates: Mapping[Fault, float] = field(validator=_is_share)
+
+
+class FaultPlan:
+    """Tells of each call what goes wrong with it. Safe to use from many threads at once.
+
+    A bank that is down comes first, then the script, then the card's own fault, then chance.
+    """
+
+    def __init__(self, faults: Faults | None = None) -> None:
+        self._lock = Lock()
+        self._script: list[tuple[Fault | None, Call | None]] = []
+        self._down = False
+        self._rates = {} if faults is None else dict(faults.rates)
+        # S311: nothing here is to be unguessable; it is to be repeatable.
+        self._random = random.Random(0 if faults is None else faults.seed)  # noqa: S311
+
+    def add(self, faults: tuple[Fault | None, ...], on: Call | None) -> None:
+        """Queue these for the calls to come, one for each; None lets a call pass."""
+        with self._lock:
+            self._script.extend((fault, on) for fault in faults)
+
+    def set_down(self, down: bool) -> None:
+        """Say whether the bank is down until further notice."""
+        with self._lock:
+            self._down = down
+
+    def draw(self, call: Call, card_fault: Fault | None = None) -> Fault | None:
+        """What goes wrong with this call; None when nothing does."""
+        with self._lock:
+            if self._down:
+                return Fault.DOWN
+            for place, (fault, on) in enumerate(self._script):
+                if (on is None or on is call) and _can_strike(fault, call):
+                    del self._script[place]
+                    return fault
+            fault = card_fault or self._by_chance()
+            return fault if _can_strike(fault, call) else None
+
+    def _by_chance(self) -> Fault | None:
+        if not self._rates:
+            return None
+        place = self._random.random()
+        for fault, rate in self._rates.items():
+            place -= rate
+            if place < 0:
+                return fault
+        return None
+
+
+def _can_strike(fault: Fault | None, call: Call) -> bool:
+    return fault is None or call in FAULTS[fault].calls
