@@ -1,0 +1,314 @@
+"""Value to row and back: the only place that knows the stored form.
+
+Law of this file: a column for every field that is plain, and for every amount; JSON text for what
+is nested. The columns follow from the fields' types, so a new field needs a new column in the
+schema and nothing here. What cannot be read back is reported by table and id alone: the errors of
+cattrs, int() and their like carry the values.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from operator import attrgetter
+from types import MappingProxyType, UnionType
+from typing import Any, Final, Generic, TypeVar, get_args, get_origin
+
+import attrs
+from cattrs import Converter
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from payplatform._domain.changes import Subject
+from payplatform._domain.events import Event
+from payplatform._domain.ledger import Posting
+from payplatform._domain.money import Money
+from payplatform._domain.operations import Operation
+from payplatform._domain.payments import Facts, Payment
+from payplatform._domain.records import Customer, Merchant, PaymentMethod, SealedCard, WrappedKey
+from payplatform.errors import ErrorCode, StorageUnavailable
+
+V = TypeVar("V", bound=attrs.AttrsInstance)
+
+Row = tuple[Any, ...]
+Pairs = tuple[tuple[str, str], ...]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def stored_time(at: datetime) -> int:
+    """A time as it is stored: whole microseconds since 1970, UTC."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def _time(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+# -- JSON, for what is nested ----------------------------------------------------------------------
+
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def _exactly(value: object, kind: type) -> Any:
+    # cattrs would turn 5 into "5"; here it means that somebody has been at the file.
+    if type(value) is not kind:
+        raise TypeError
+    return value
+
+
+def _new_converter() -> Converter:
+    converter = Converter(detailed_validation=False)
+    converter.register_structure_hook_func(lambda kind: kind in (str, int, bool), _exactly)
+    converter.register_unstructure_hook(datetime, stored_time)
+    converter.register_structure_hook(datetime, lambda stored, _: _time(_exactly(stored, int)))
+    converter.register_unstructure_hook(bytes, lambda data: b64encode(data).decode())
+    converter.register_structure_hook(bytes, lambda text, _: b64decode(text, validate=True))
+    converter.register_unstructure_hook_factory(
+        attrs.has, lambda kind: make_dict_unstructure_fn(kind, converter, **_left_out(kind))
+    )
+    converter.register_structure_hook_factory(
+        attrs.has,
+        lambda kind: make_dict_structure_fn(
+            kind, converter, _cattrs_forbid_extra_keys=True, **_left_out(kind)
+        ),
+    )
+    return converter
+
+
+def _left_out(kind: type) -> dict[str, Any]:
+    """`replayed` is not part of what a value is: it is never compared and never stored."""
+    return {field.name: override(omit=True) for field in attrs.fields(kind) if not field.eq}
+
+
+_converter: Final = _new_converter()
+
+
+def _dump_pairs(pairs: Pairs) -> str:
+    """Pairs as JSON, each on a line of its own.
+
+    JSON has no raw line break inside a text, so a pair is among them if and only if the text has
+    the line: that is how `line_of` finds one without reading JSON in the database.
+    """
+    return "[\n" + "\n,\n".join(map(_encode, pairs)) + "\n]" if pairs else "[]"
+
+
+def line_of(pair: tuple[str, str]) -> str:
+    """What the stored form of a metadata has exactly when `pair` is among it."""
+    return f"\n{_encode(pair)}\n"
+
+
+def _load_pairs(text: str) -> Pairs:
+    return () if text == "[]" else _converter.structure(json.loads(text), Pairs)
+
+
+def _json_codec(kind: Any) -> _Codec:
+    unstructure = _converter.get_unstructure_hook(kind)
+    structure = _converter.get_structure_hook(kind)
+    return (
+        lambda value: _encode(unstructure(value)),
+        lambda text: structure(json.loads(text), kind),
+    )
+
+
+# -- columns ---------------------------------------------------------------------------------------
+
+_Dump = Callable[[Any], Any]
+_Codec = tuple[_Dump, Callable[[Any], Any]]
+
+
+def _codec(kind: Any) -> _Codec | None:
+    """How a field of this type is written and read; None where it is stored as it is."""
+    if kind in (str, int, bytes):
+        return None
+    if kind is bool:
+        return int, bool
+    if kind is datetime:
+        return stored_time, _time
+    if kind == Pairs:
+        return _dump_pairs, _load_pairs
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return _text, kind
+    return _json_codec(kind)
+
+
+_text: Final = str.__str__  # of a StrEnum's member: the text it is, as a plain str
+
+
+def _facts_of(amounts: Sequence[int]) -> Facts:
+    return Facts(**dict(zip(_FACTS, amounts, strict=True)))
+
+
+def _money_of(stored: Sequence[Any]) -> Money | None:
+    amount_minor, currency = stored
+    return None if amount_minor is None else Money.minor(amount_minor, currency)
+
+
+def _split_money(money: Money | None) -> tuple[int | None, str | None]:
+    return (None, None) if money is None else (money.amount_minor, money.currency)
+
+
+_FACTS: Final = tuple(field.name for field in attrs.fields(Facts))
+_Spread = tuple[Callable[[Any], Row], Callable[[Sequence[Any]], Any]]
+# Amounts are columns of their own, so that the schema can guard them.
+_SPREAD: Final[dict[Any, tuple[tuple[str, ...], _Spread]]] = {
+    Facts: (_FACTS, (attrgetter(*_FACTS), _facts_of)),
+    Money: (("amount_minor", "currency"), (_split_money, _money_of)),
+}
+
+
+def _without_none(kind: Any) -> Any:
+    if get_origin(kind) is not UnionType:
+        return kind
+    (only,) = (part for part in get_args(kind) if part is not type(None))
+    return only
+
+
+class Layout(Generic[V]):
+    """How one kind of value lies in its table.
+
+    Args:
+        kind: the class.
+        table: the table's name.
+        computed: properties that are stored, so that they can be queried, and never read back;
+            each with how it is written.
+        prefix: what stands before the names of the columns that `Facts` is spread over.
+        key: the columns that name a value in an error.
+        guard: the column of its version.
+    """
+
+    def __init__(
+        self,
+        kind: type[V],
+        table: str,
+        *,
+        computed: tuple[tuple[str, _Dump], ...] = (),
+        prefix: str = "",
+        key: str = "id",
+        guard: str = "version",
+    ) -> None:
+        attrs.resolve_types(kind)
+        fields = [field for field in attrs.fields(kind) if field.eq]
+        types = {field.name: _without_none(field.type) for field in fields}
+        flat = [name for name, type_ in types.items() if type_ not in _SPREAD]
+        self.kind = kind
+        self.table = table
+        self.guard = guard
+        self._flat = flat
+        self._codecs = [
+            (at, *codec) for at, name in enumerate(flat) if (codec := _codec(types[name]))
+        ]
+        self._spread: list[tuple[str, int, int, _Spread]] = []
+        names = list(flat)
+        for name, type_ in types.items():
+            if type_ in _SPREAD:
+                columns, spread = _SPREAD[type_]
+                self._spread.append((name, len(names), len(names) + len(columns), spread))
+                names += [prefix + column if type_ is Facts else column for column in columns]
+        self._computed = computed
+        self.read_columns = tuple(names)
+        self.columns = (*names, *(name for name, _ in computed))
+        self._key_at = names.index(key)
+        self._values = attrgetter(*flat)
+
+    def row_of(self, value: V) -> Row:
+        """The value as a row: one item for each of `columns`."""
+        row = list(self._values(value))
+        for at, dump, _ in self._codecs:
+            if row[at] is not None:
+                row[at] = dump(row[at])
+        for name, _, _, (split, _) in self._spread:
+            row += split(getattr(value, name))
+        for name, dump in self._computed:
+            item = getattr(value, name)
+            row.append(None if item is None else dump(item))
+        return tuple(row)
+
+    def value_of(self, row: Sequence[Any]) -> V:
+        """The value that a row of `read_columns` holds.
+
+        Raises:
+            StorageUnavailable: `storage_corrupt`, naming the table and the id: it holds none.
+        """
+        try:
+            return self._built(list(row))
+        except Exception:  # noqa: BLE001, S110  # whatever it is, it may hold what the row holds
+            pass
+        raise unreadable(self.table, row[self._key_at])
+
+    def _built(self, items: list[Any]) -> V:
+        for at, _, load in self._codecs:
+            if items[at] is not None:
+                items[at] = load(items[at])
+        fields = dict(zip(self._flat, items, strict=False))
+        for name, start, end, (_, build) in self._spread:
+            fields[name] = build(items[start:end])
+        return self.kind(**fields)
+
+
+def unreadable(table: str, record_id: object) -> StorageUnavailable:
+    """The error that says which row is not what was written; it tells nothing of what it holds."""
+    return StorageUnavailable(
+        f"{table} {record_id}: what is stored cannot be read", code=ErrorCode.STORAGE_CORRUPT
+    )
+
+
+MERCHANTS: Final = Layout(Merchant, "merchants", computed=(("merchant_id", _text),))
+CUSTOMERS: Final = Layout(Customer, "customers")
+PAYMENT_METHODS: Final = Layout(PaymentMethod, "payment_methods")
+PAYMENTS: Final = Layout(
+    Payment, "payments", computed=(("status", _text), ("lapses_at", stored_time))
+)
+OPERATIONS: Final = Layout(Operation, "operations", guard="epoch")
+SEALED_CARDS: Final = Layout(SealedCard, "sealed_cards")
+WRAPPED_KEYS: Final = Layout(WrappedKey, "wrapped_keys")
+EVENTS: Final = Layout(Event, "events", prefix="change_")
+POSTINGS: Final = Layout(Posting, "postings", key="payment_id")
+
+RECORDS: Final[Mapping[type, Layout[Any]]] = MappingProxyType(
+    {
+        layout.kind: layout
+        for layout in (
+            MERCHANTS,
+            CUSTOMERS,
+            PAYMENT_METHODS,
+            PAYMENTS,
+            OPERATIONS,
+            SEALED_CARDS,
+            WRAPPED_KEYS,
+        )
+    }
+)
+"""The layout of each kind of record."""
+
+
+# -- receipts --------------------------------------------------------------------------------------
+
+RECEIPT_FORMAT: Final = 1
+"""Raised when the JSON of a payment or payment method changes; each older one stays readable."""
+
+_SUBJECTS: Final[dict[str, type[Subject]]] = {"payment": Payment, "payment_method": PaymentMethod}
+_SUBJECT_NAMES: Final = {kind: name for name, kind in _SUBJECTS.items()}
+
+
+def receipt_row(subject: Subject) -> Row:
+    """What a caller was told, as kind, format and bytes: kept as it was, never computed anew."""
+    body = _encode(_converter.unstructure(subject)).encode()
+    return _SUBJECT_NAMES[type(subject)], RECEIPT_FORMAT, body
+
+
+def subject_of(operation_id: str, name: str, receipt_format: int, body: bytes) -> Subject:
+    """What a caller was told.
+
+    Raises:
+        StorageUnavailable: `storage_corrupt`, naming the operation: it cannot be read.
+    """
+    try:
+        if receipt_format == RECEIPT_FORMAT:
+            return _converter.structure(json.loads(body), _SUBJECTS[name])
+    except Exception:  # noqa: BLE001, S110  # whatever it is, it may hold what the body holds
+        pass
+    raise unreadable("receipts", operation_id)

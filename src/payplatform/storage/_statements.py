@@ -1,0 +1,186 @@
+"""Every SQL statement there is, but for those that set up a connection and make the schema.
+
+Law of this file: a statement is put together from the names in our own layouts and nothing else;
+every value is bound. So each is written once, and prepared once for each connection.
+"""
+
+# ruff: noqa: S608  # as said above: no value is ever part of a statement's text
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from attrs import frozen
+
+from payplatform._domain.operations import FINAL_STATES
+from payplatform.ports import Filter
+from payplatform.storage._rows import (
+    EVENTS,
+    MERCHANTS,
+    OPERATIONS,
+    PAYMENT_METHODS,
+    PAYMENTS,
+    POSTINGS,
+    RECORDS,
+    Layout,
+    Row,
+    line_of,
+    stored_time,
+)
+
+
+def _insert(layout: Layout[Any]) -> str:
+    places = ", ".join("?" * len(layout.columns))
+    return f"INSERT INTO {layout.table} ({', '.join(layout.columns)}) VALUES ({places})"
+
+
+def _select(layout: Layout[Any]) -> str:
+    return f"SELECT {', '.join(layout.read_columns)} FROM {layout.table}"
+
+
+# -- of each kind of record ------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class ForRecords:
+    """What is done with one kind of record.
+
+    Attributes:
+        get: takes merchant and id.
+        insert: takes a row.
+        update: takes a row; changes the one whose version is one less.
+        delete: takes merchant, id and version.
+    """
+
+    get: str
+    insert: str
+    update: str
+    delete: str
+
+
+def _for_records(layout: Layout[Any]) -> ForRecords:
+    place = {column: f"?{number}" for number, column in enumerate(layout.columns, start=1)}
+    guard = layout.guard
+    changed = ", ".join(f"{c} = {p}" for c, p in place.items() if c not in ("merchant_id", "id"))
+    return ForRecords(
+        get=f"{_select(layout)} WHERE merchant_id = ? AND id = ?",
+        insert=_insert(layout),
+        update=(
+            f"UPDATE {layout.table} SET {changed} WHERE merchant_id = {place['merchant_id']}"
+            f" AND id = {place['id']} AND {guard} = {place[guard]} - 1"
+        ),
+        delete=f"DELETE FROM {layout.table} WHERE merchant_id = ? AND id = ? AND {guard} = ?",
+    )
+
+
+OF: Final[Mapping[type, ForRecords]] = MappingProxyType(
+    {kind: _for_records(layout) for kind, layout in RECORDS.items()}
+)
+
+# -- of what is only added -------------------------------------------------------------------------
+
+ADD_EVENT: Final = _insert(EVENTS)
+ADD_POSTING: Final = _insert(POSTINGS)
+ADD_TO_OUTBOX: Final = (
+    "INSERT INTO outbox (event_id, merchant_id, subject_id, number) VALUES (?, ?, ?, ?)"
+)
+TAKE_FROM_OUTBOX: Final = "DELETE FROM outbox WHERE event_id = ?"
+KEEP_RECEIPT: Final = (
+    "INSERT INTO receipts (merchant_id, operation_id, subject, format, body)"
+    " VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (merchant_id, operation_id) DO UPDATE"
+    " SET subject = excluded.subject, format = excluded.format, body = excluded.body"
+)
+
+# -- reads, each by an index -----------------------------------------------------------------------
+
+OPERATION_WITH_KEY: Final = f"{_select(OPERATIONS)} WHERE merchant_id = ? AND idempotency_key = ?"
+RECEIPT: Final = (
+    "SELECT subject, format, body FROM receipts WHERE merchant_id = ? AND operation_id = ?"
+)
+EVENTS_OF: Final = f"{_select(EVENTS)} WHERE merchant_id = ? AND subject_id = ? ORDER BY number"
+POSTINGS_OF: Final = (
+    f"{_select(POSTINGS)} WHERE merchant_id = ? AND payment_id = ? ORDER BY event_number, line"
+)
+# A merchant is its own merchant, and it is the latter's order that the primary key has.
+NEWEST_MERCHANTS: Final = f"{_select(MERCHANTS)} ORDER BY merchant_id DESC LIMIT ?"
+MERCHANTS_BEFORE: Final = (
+    f"{_select(MERCHANTS)} WHERE merchant_id < ? ORDER BY merchant_id DESC LIMIT ?"
+)
+DUE_OPERATIONS: Final = (
+    f"{_select(OPERATIONS)} WHERE next_try_at <= ? ORDER BY next_try_at, id LIMIT ?"
+)
+LAPSED_PAYMENTS: Final = f"{_select(PAYMENTS)} WHERE lapses_at <= ? ORDER BY lapses_at, id LIMIT ?"
+OUTBOX: Final = (
+    f"SELECT {', '.join(f'events.{column}' for column in EVENTS.read_columns)}"
+    " FROM outbox JOIN events ON events.merchant_id = outbox.merchant_id"
+    " AND events.subject_id = outbox.subject_id AND events.number = outbox.number"
+    " ORDER BY outbox.position LIMIT ?"
+)
+
+
+def payment_method_with(fingerprints: int) -> str:
+    """Takes merchant, customer, and so many fingerprints."""
+    places = ", ".join("?" * fingerprints)
+    return (
+        f"{_select(PAYMENT_METHODS)}"
+        f" WHERE merchant_id = ? AND customer_id = ? AND fingerprint IN ({places})"
+    )
+
+
+# -- pages -----------------------------------------------------------------------------------------
+
+# In the words of the index on open operations: only then does SQLite see that the index will do.
+_IS_OPEN: Final = "state NOT IN ('succeeded', 'declined', 'aborted', 'reversed')"
+
+
+@frozen
+class _Condition:
+    column: str
+    sql: str
+    parameters: Row
+
+
+def page(
+    layout: Layout[Any], merchant_id: str, where: Filter, before: str | None, limit: int
+) -> tuple[str, Row] | None:
+    """A page's statement and what it takes; None where nothing of this kind can match.
+
+    What lacks the column does not meet the condition. What no index knows of (time, metadata) is
+    looked for from the newest record down, until the page is full.
+    """
+    conditions = list(_conditions(where, before))
+    if any(condition.column not in layout.columns for condition in conditions):
+        return None
+    tests = " AND ".join(("merchant_id = ?", *(condition.sql for condition in conditions)))
+    taken = (item for condition in conditions for item in condition.parameters)
+    sql = f"{_select(layout)} WHERE {tests} ORDER BY id DESC LIMIT ?"
+    return sql, (merchant_id, *taken, limit)
+
+
+def _conditions(where: Filter, before: str | None) -> Iterator[_Condition]:
+    if before is not None:
+        yield _Condition("id", "id < ?", (before,))
+    for column in ("customer_id", "subject_id", "reference"):
+        wanted = getattr(where, column)
+        if wanted is not None:
+            yield _Condition(column, f"{column} = ?", (wanted,))
+    if where.statuses:
+        yield _among("status", where.statuses)
+    if where.states:
+        yield _among("state", where.states)
+        if not where.states & FINAL_STATES:
+            yield _Condition("state", _IS_OPEN, ())
+    if where.created_from is not None:
+        yield _Condition("created_at", "created_at >= ?", (stored_time(where.created_from),))
+    if where.created_before is not None:
+        yield _Condition("created_at", "created_at < ?", (stored_time(where.created_before),))
+    for pair in where.metadata:
+        yield _Condition("metadata", "instr(metadata, ?)", (line_of(pair),))
+
+
+def _among(column: str, wanted: frozenset[Any]) -> _Condition:
+    places = ", ".join("?" * len(wanted))
+    return _Condition(column, f"{column} IN ({places})", tuple(map(str, sorted(wanted))))

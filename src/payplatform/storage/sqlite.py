@@ -1,0 +1,339 @@
+"""A store in one SQLite file: many threads and processes of one machine may use it at once.
+
+Law of this file: a read is one statement; a write is one transaction that begins IMMEDIATE, so that
+what it reads under its guards cannot have changed when it writes; rows are made before it begins
+and nothing else happens inside. Every statement names the merchant, but for the few that the port
+gives to all of them. Whatever SQLite says goes through `_failures`, and no further.
+"""
+
+# ruff: noqa: D102  # what a method promises stands at the port
+
+from __future__ import annotations
+
+import math
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+from attrs import frozen
+
+from payplatform._domain.changes import Changes, Receipt, Record, Subject
+from payplatform._domain.events import Event
+from payplatform._domain.ledger import Posting
+from payplatform._domain.operations import Operation
+from payplatform._domain.payments import Payment
+from payplatform._domain.records import Merchant, PaymentMethod
+from payplatform.errors import (
+    CommitUncertain,
+    Conflict,
+    ErrorCode,
+    PayPlatformError,
+    StorageBusy,
+    StorageUnavailable,
+)
+from payplatform.ports import EVERYTHING, Filter, R
+from payplatform.storage import _statements as sql
+from payplatform.storage._connections import Connections
+from payplatform.storage._failures import failure_of, is_busy
+from payplatform.storage._opening import JournalMode, Settings, connect, new_file, prepared
+from payplatform.storage._rows import (
+    EVENTS,
+    MERCHANTS,
+    OPERATIONS,
+    PAYMENT_METHODS,
+    PAYMENTS,
+    POSTINGS,
+    RECORDS,
+    Layout,
+    Row,
+    receipt_row,
+    stored_time,
+    subject_of,
+)
+from payplatform.storage._schema import LATEST
+
+_LONGEST_WAIT_S: Final = 3600.0
+
+V = TypeVar("V")
+
+
+class SQLiteStorage:
+    """Keeps everything in one file. See `ports.Storage` for what each method promises.
+
+    A commit is on the disk before it returns: the file uses a write-ahead log and waits for the
+    disk at every commit. What is removed is overwritten, in the file and in the log. The file and
+    its folder are created for their owner alone. To copy the file use `backup`, never `cp`: a copy
+    of the file alone lacks what is still in the log.
+
+    A process may fork while a store is open: all of its connections are closed first, and both
+    processes open new ones when they need them.
+
+    Args:
+        path: the file; created, with its folder, where it is missing.
+        busy_timeout_s: how long a call waits for others who hold the file, in seconds.
+        journal_mode: `wal`, for a local disk. `delete` does without a log and without memory that
+            is shared between processes, and is several times slower.
+
+    Raises:
+        StorageUnavailable: `storage_settings` (not a regular file, another program's database, a
+            network file system, or SQLite lacks a setting), `storage_schema_newer`,
+            `storage_corrupt`, `storage_read_only`, `storage_full` or `storage_unavailable`.
+        StorageBusy: others held the file for longer than the timeout.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        busy_timeout_s: float = 5.0,
+        journal_mode: JournalMode = "wal",
+    ) -> None:
+        if journal_mode not in ("wal", "delete"):
+            raise _wrong('journal_mode is "wal" or "delete"')
+        if not (math.isfinite(busy_timeout_s) and 0 <= busy_timeout_s <= _LONGEST_WAIT_S):
+            raise _wrong(f"busy_timeout_s is 0 to {_LONGEST_WAIT_S} seconds")
+        self._settings = Settings(
+            path=prepared(path, journal_mode),
+            busy_timeout_s=busy_timeout_s,
+            journal_mode=journal_mode,
+        )
+        self._connections = Connections(self._connect)
+        self._is_open = False
+        self._must_scrub = False
+        with self._connections.mine():
+            self._is_open = True
+
+    def get(self, merchant_id: str, kind: type[R], record_id: str) -> R | None:
+        return _only(self._read(RECORDS[kind], sql.OF[kind].get, (merchant_id, record_id)))
+
+    def page(
+        self,
+        merchant_id: str,
+        kind: type[R],
+        where: Filter = EVERYTHING,
+        *,
+        before: str | None = None,
+        limit: int,
+    ) -> Sequence[R]:
+        layout = RECORDS[kind]
+        asked = sql.page(layout, merchant_id, where, before, limit)
+        return () if asked is None else self._read(layout, *asked)
+
+    def operation_with_key(self, merchant_id: str, idempotency_key: str) -> Operation | None:
+        claim = (merchant_id, idempotency_key)
+        return _only(self._read(OPERATIONS, sql.OPERATION_WITH_KEY, claim))
+
+    def payment_method_with(
+        self, merchant_id: str, customer_id: str, fingerprints: Sequence[bytes]
+    ) -> PaymentMethod | None:
+        statement = sql.payment_method_with(len(fingerprints))
+        claims = (merchant_id, customer_id, *fingerprints)
+        return _only(self._read(PAYMENT_METHODS, statement, claims))
+
+    def receipt(self, merchant_id: str, operation_id: str) -> Subject | None:
+        row = _only(self._rows(sql.RECEIPT, (merchant_id, operation_id)))
+        return None if row is None else subject_of(operation_id, *row)
+
+    def events(self, merchant_id: str, subject_id: str) -> Sequence[Event]:
+        return self._read(EVENTS, sql.EVENTS_OF, (merchant_id, subject_id))
+
+    def postings(self, merchant_id: str, payment_id: str) -> Sequence[Posting]:
+        return self._read(POSTINGS, sql.POSTINGS_OF, (merchant_id, payment_id))
+
+    def merchants(self, *, before: str | None = None, limit: int) -> Sequence[Merchant]:
+        if before is None:
+            return self._read(MERCHANTS, sql.NEWEST_MERCHANTS, (limit,))
+        return self._read(MERCHANTS, sql.MERCHANTS_BEFORE, (before, limit))
+
+    def due_operations(self, now: datetime, *, limit: int) -> Sequence[Operation]:
+        return self._read(OPERATIONS, sql.DUE_OPERATIONS, (stored_time(now), limit))
+
+    def lapsed_payments(self, now: datetime, *, limit: int) -> Sequence[Payment]:
+        return self._read(PAYMENTS, sql.LAPSED_PAYMENTS, (stored_time(now), limit))
+
+    def outbox(self, *, limit: int) -> Sequence[Event]:
+        return self._read(EVENTS, sql.OUTBOX, (limit,))
+
+    def mark_published(self, event_ids: Sequence[str]) -> None:
+        if event_ids:
+            self._write([_Step(sql.TAKE_FROM_OUTBOX, (event_id,)) for event_id in event_ids])
+
+    def commit(self, changes: Changes) -> None:
+        self._write(list(_steps(changes)), must_scrub=_forgets(changes))
+
+    def describe(self) -> Mapping[str, str]:
+        return {
+            "adapter": "sqlite",
+            "path": self._settings.path,
+            "schema": str(LATEST),
+            "journal_mode": self._settings.journal_mode,
+            "synchronous": self._settings.synchronous,
+            "sqlite": sqlite3.sqlite_version,
+        }
+
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Copy everything, as it is at one moment, into a new file that only its owner may read.
+
+        Others go on reading and writing meanwhile. The copy can be opened as any store.
+
+        Args:
+            path: the new file; nothing may be there yet.
+
+        Raises:
+            StorageUnavailable: there is something already, or it cannot be written, or read here.
+        """
+        file = new_file(path)
+        failure: PayPlatformError | None = None
+        with self._connections.mine() as connection:
+            try:
+                with closing(sqlite3.connect(file, isolation_level=None)) as copy:
+                    connection.backup(copy)
+            except sqlite3.Error as error:
+                failure = failure_of(error, "no copy could be made")
+        if failure is not None:
+            with suppress(OSError):
+                file.unlink()
+            raise failure
+
+    def close(self) -> None:
+        if not self._is_open:
+            return
+        with suppress(StorageUnavailable), self._connections.mine() as connection:
+            self._scrub(connection, patiently=False)
+        self._is_open = False
+        self._connections.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        return connect(self._settings, is_first=not self._is_open)
+
+    def _read(self, layout: Layout[Any], statement: str, parameters: Row) -> list[Any]:
+        return [layout.value_of(row) for row in self._rows(statement, parameters)]
+
+    def _rows(self, statement: str, parameters: Row) -> list[Row]:
+        with self._connections.mine() as connection:
+            try:
+                return connection.execute(statement, parameters).fetchall()
+            except (sqlite3.Error, OverflowError, UnicodeError) as error:
+                failure = failure_of(error, "nothing could be read")
+        raise failure
+
+    def _write(self, steps: Sequence[_Step], *, must_scrub: bool = False) -> None:
+        with self._connections.mine() as connection:
+            try:
+                failure = _taken(connection, steps) or _committed(connection)
+                if failure is None and (must_scrub or self._must_scrub):
+                    self._scrub(connection, patiently=must_scrub)
+            finally:
+                is_sound = _roll_back(connection)
+        if failure is None:
+            return
+        if not (is_sound and isinstance(failure, Conflict | StorageBusy)):
+            self._connections.discard()
+        raise failure
+
+    def _scrub(self, connection: sqlite3.Connection, *, patiently: bool) -> None:
+        """Empty the log, which still has what was removed from the file.
+
+        The commit stands whatever becomes of this. While others read, the log stays; then the next
+        write of this store tries again, but does not wait.
+        """
+        timeout_ms = int(self._settings.busy_timeout_s * 1000)
+        self._must_scrub = True
+        with suppress(sqlite3.Error):
+            connection.execute(f"PRAGMA busy_timeout = {timeout_ms if patiently else 0}")
+            ((is_busy_now, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._must_scrub = bool(is_busy_now)
+        with suppress(sqlite3.Error):
+            connection.execute(f"PRAGMA busy_timeout = {timeout_ms}")
+
+
+def _taken(connection: sqlite3.Connection, steps: Iterable[_Step]) -> PayPlatformError | None:
+    """Take every step, in a transaction that is left open; the failure at the first that fails."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for step in steps:
+            rows = connection.execute(step.statement, step.row).rowcount
+            if rows != 1 and step.guarded is not None:
+                return Conflict(f"{step.guarded} has been changed by somebody else")
+    except (sqlite3.Error, OverflowError, UnicodeError) as error:
+        return failure_of(error, "nothing was written")
+    return None
+
+
+def _committed(connection: sqlite3.Connection) -> PayPlatformError | None:
+    """Commit; the failure if it fails.
+
+    Only one kind of failure proves that nothing was written: readers held up a file without a log,
+    and the transaction, still open, could be rolled back. After any other, the disk may have it.
+    """
+    try:
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        failure = failure_of(error, "it may or may not have been written")
+        was_busy = is_busy(error)
+    else:
+        return None
+    if was_busy and connection.in_transaction and _roll_back(connection):
+        return StorageBusy("others were reading for too long; nothing was written")
+    return CommitUncertain(failure.message)
+
+
+def _roll_back(connection: sqlite3.Connection) -> bool:
+    """Whether no transaction is open any more."""
+    with suppress(sqlite3.Error):
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    return not connection.in_transaction
+
+
+@frozen
+class _Step:
+    """One statement. Where `guarded` says what is written, it has to change exactly one row."""
+
+    statement: str
+    row: Row
+    guarded: str | None = None
+
+
+def _steps(changes: Changes) -> Iterator[_Step]:
+    """What is removed comes first, so that its place may be taken by what is written."""
+    for record in changes.removed:
+        guards = (record.merchant_id, record.id, record.version)
+        yield _Step(sql.OF[type(record)].delete, guards, _name(record))
+    for record in changes.records:
+        statements = sql.OF[type(record)]
+        statement = statements.insert if record.version == 1 else statements.update
+        yield _Step(statement, RECORDS[type(record)].row_of(record), _name(record))
+    for event in changes.events:
+        place = (event.id, event.merchant_id, event.subject_id, event.number)
+        yield _Step(sql.ADD_EVENT, EVENTS.row_of(event))
+        yield _Step(sql.ADD_TO_OUTBOX, place)
+    for posting in changes.postings:
+        yield _Step(sql.ADD_POSTING, POSTINGS.row_of(posting))
+    for receipt in changes.receipts:
+        yield _Step(sql.KEEP_RECEIPT, _receipt_row(receipt))
+
+
+def _receipt_row(receipt: Receipt) -> Row:
+    return (receipt.merchant_id, receipt.operation_id, *receipt_row(receipt.subject))
+
+
+def _name(record: Record) -> str:
+    return f"{RECORDS[type(record)].table} {record.id}"
+
+
+def _forgets(changes: Changes) -> bool:
+    """Whether something has to be gone from the disk once this is committed."""
+    erased = (getattr(record, "erased_at", None) for record in changes.records)
+    return bool(changes.removed) or any(at is not None for at in erased)
+
+
+def _only(found: Sequence[V]) -> V | None:
+    return found[0] if found else None
+
+
+def _wrong(rule: str) -> StorageUnavailable:
+    return StorageUnavailable(rule, code=ErrorCode.STORAGE_SETTINGS)
