@@ -300,7 +300,21 @@ def test_a_currency_is_known_in_either_case(currency: str, random: Any) -> None:
 
 @pytest.mark.parametrize(
     "currency",
-    ["", "EU", "EURO", "ZZZ", " EUR", "EUR ", "EUR\n", "€", "978", "ﬁm", "\ua4f0UR", "DEM"],
+    [
+        "",
+        "EU",
+        "EURO",
+        "ZZZ",
+        " EUR",
+        "EUR ",
+        "EUR\n",
+        "€",
+        "978",
+        "\u0131nr",
+        "u\u017fd",
+        "\ua4f0UR",
+        "DEM",
+    ],
 )
 def test_an_unknown_currency_is_refused(currency: str) -> None:
     error = refused("1", currency)

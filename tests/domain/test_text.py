@@ -1,5 +1,6 @@
 """Text comes back in its normal form, or is refused by field and rule and never by its content."""
 
+import time
 import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -118,6 +119,14 @@ def test_text_too_long_is_refused(text: str) -> None:
     error = refused(lambda: cleaned(text, max_length=10))
 
     assert (error.code, error.field) == (ErrorCode.TEXT_TOO_LONG, "name")
+
+
+def test_a_flood_of_combining_marks_is_refused_without_sorting_it() -> None:
+    started = time.process_time()
+    error = refused(lambda: cleaned("a" + "\u0301\u0316" * 40_000))
+
+    assert error.code is ErrorCode.TEXT_TOO_LONG
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize("value", [None, 5, b"Ada", ["Ada"], object()])

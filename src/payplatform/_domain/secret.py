@@ -25,11 +25,8 @@ class Guarded:
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError(f"{type(self).__name__} refuses pickling and copying")
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(f"{type(self).__name__} refuses pickling and copying")
-
     def __getstate__(self) -> NoReturn:
-        # object's own __getstate__ lists the slots with their values.
+        # object's own lists the slots with their values, and some serialisers ask it directly.
         raise TypeError(f"{type(self).__name__} refuses pickling and copying")
 
 
@@ -76,9 +73,6 @@ class Secret(Guarded):
         return "Secret(****)"
 
     def __str__(self) -> NoReturn:
-        raise TypeError("a Secret has no text form; reveal() gives the text")
-
-    def __format__(self, spec: str) -> NoReturn:
         raise TypeError("a Secret has no text form; reveal() gives the text")
 
     def __eq__(self, other: object) -> NoReturn:
