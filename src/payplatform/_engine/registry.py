@@ -183,6 +183,8 @@ class Registry:
             NotFound: there is no such customer.
             VaultError: the card could not be sealed; nothing was written.
         """
+        if customer_id is not None:
+            self.customer(merchant_id, customer_id)
         fingerprints = self._vault.fingerprints(merchant_id, card)
         sealed = self._vault.seal(merchant_id, card, postal_code=postal_code)
 

@@ -1,0 +1,139 @@
+"""A platform that dies at any port call, and the world that outlives it: clock, bank, keys, store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from payplatform import MerchantClient, PayPlatform, Payment
+from payplatform.banks.simulated import Position, SimulatedBank
+from payplatform.keys.local import LocalKeyService
+from payplatform.ports import Storage
+from payplatform.storage.memory import MemoryStorage
+from payplatform.storage.sqlite import SQLiteStorage
+
+START = datetime(2030, 1, 1, 12, tzinfo=UTC)
+
+Moment = Literal["before", "after"]
+
+
+class Died(BaseException):
+    """The process is gone: nothing that it has not written is left, and nothing more happens."""
+
+
+class Fate:
+    """Counts port calls, and kills at the one it was told."""
+
+    def __init__(self, at_call: int | None = None, moment: Moment = "before") -> None:
+        self.at_call = at_call
+        self.moment = moment
+        self.calls: list[str] = []
+        self.dead = False
+
+    def meet(self, name: str, call: Callable[[], Any]) -> Any:
+        if self.dead:
+            raise Died
+        self.calls.append(name)
+        doomed = len(self.calls) == self.at_call
+        if doomed and self.moment == "before":
+            self.dead = True
+            raise Died
+        result = call()
+        if doomed:
+            self.dead = True
+            raise Died
+        return result
+
+
+class Mortal:
+    """A port whose calls may be the last thing that its process does."""
+
+    def __init__(self, port: Any, fate: Fate, name: str) -> None:
+        self._port, self._fate, self._name = port, fate, name
+
+    def __getattr__(self, attribute: str) -> Any:
+        value = getattr(self._port, attribute)
+        if not callable(value):
+            return value
+        return lambda *args, **kwargs: self._fate.meet(
+            f"{self._name}.{attribute}", lambda: value(*args, **kwargs)
+        )
+
+    def close(self) -> None:
+        """The port outlives whoever uses it."""
+
+
+class World:
+    """What is there whatever happens to our process. One merchant, with one client at a time."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        self.now = START
+        self.bank = SimulatedBank(now=self.clock)
+        self.keys = LocalKeyService.ephemeral()
+        self._file = file
+        self._memory = MemoryStorage()
+        self._stores: list[Storage] = []
+        self.merchant_id = ""
+        self.fate = Fate()
+        self.pay = self.start()
+        self.merchant_id = self.pay.merchants.create(name="Acme").id
+
+    def clock(self) -> datetime:
+        return self.now
+
+    def start(self, fate: Fate | None = None) -> PayPlatform:
+        """A new process: what the last one held in memory is gone."""
+        self.fate = fate or Fate()
+        storage: Storage = SQLiteStorage(self._file) if self._file else self._memory
+        self._stores.append(storage)
+        self.pay = PayPlatform(
+            storage=Mortal(storage, self.fate, "storage"),
+            bank=Mortal(self.bank, self.fate, "bank"),
+            keys=Mortal(self.keys, self.fate, "keys"),
+            now=self.clock,
+        )
+        return self.pay
+
+    @property
+    def shop(self) -> MerchantClient:
+        return self.pay.merchant(self.merchant_id)
+
+    def advance(self, **time: float) -> None:
+        self.now += timedelta(**time)
+
+    def recover_all(self) -> None:
+        """Run recovery as it would be run over a week, until nothing is left that it can do."""
+        for step in (60, 60, 120, 600, 3_600, 10_000, 30_000, *(90_000,) * 6):
+            self.advance(seconds=step)
+            self.pay.recover()
+            if not any(True for _ in self.shop.operations.list_unresolved()):
+                return
+
+    def close(self) -> None:
+        for storage in self._stores:
+            storage.close()
+        self.bank.close()
+
+
+def agree(world: World) -> None:
+    """Our books and the bank's say the same, payment by payment, and nothing is broken."""
+    report = world.pay.doctor()
+    assert report.ok, report.findings
+    for payment in world.shop.payments.list():
+        ours, theirs = payment.facts, banks_position(world, payment)
+        for fact in ("authorized", "captured", "voided", "expired", "refunded"):
+            assert getattr(ours, fact) == getattr(theirs, fact), (fact, payment)
+
+
+def banks_position(world: World, payment: Payment) -> Position:
+    """What the bank has booked for a payment, whichever of its attempts it took."""
+    starts = [
+        world.bank.position(world.merchant_id, operation.id)
+        for operation in world.shop.payments.operations(payment.id)
+        if operation.kind in ("sale", "authorize")
+    ]
+    taken = [position for position in starts if position.authorized]
+    assert len(taken) <= 1, "one payment, one authorization"
+    return taken[0] if taken else Position()

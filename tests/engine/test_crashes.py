@@ -1,0 +1,226 @@
+"""Stop every verb before and after every port call, then recover: the books agree with the bank's.
+
+How: the same story is played again and again. In round n the process dies at its n-th port call,
+once just before it and once just after. What it has not written is lost. Then a new process starts
+on the same store and the same bank, time passes, recovery runs, and the two sets of books are laid
+side by side. At last the call is repeated with its key, as a caller would who never got an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from mortal import Died, Fate, Moment, World, agree
+
+from payplatform import (
+    BankUnavailable,
+    Card,
+    MerchantClient,
+    Money,
+    OutcomeUnknown,
+    Payment,
+    PaymentMethod,
+)
+from payplatform.banks.simulated import Fault
+
+KEY = "the-call"
+
+Prepare = Callable[[World], str]
+Act = Callable[[MerchantClient, str], Payment | PaymentMethod]
+
+
+def eur(amount: str) -> Money:
+    return Money(amount, "EUR")
+
+
+def a_card(world: World, number: str = "4242424242424242") -> str:
+    shop = world.shop
+    customer = shop.customers.create(name="Ada")
+    card = Card(number, "12/40", holder="Ada")
+    return shop.payment_methods.create(customer=customer.id, card=card).id
+
+
+def an_authorization(world: World) -> str:
+    method = a_card(world)
+    payments = world.shop.payments
+    return payments.authorize(eur("100"), payment_method=method, idempotency_key="auth").id
+
+
+def a_capture(world: World) -> str:
+    method = a_card(world)
+    payments = world.shop.payments
+    return payments.charge(eur("100"), payment_method=method, idempotency_key="sale").id
+
+
+def a_decline(world: World) -> str:
+    method = world.shop.payment_methods.get(a_card(world, "4000000000009995"))
+    another = Card("5555555555554444", "12/40")
+    world.shop.payment_methods.create(customer=method.customer_id, card=another)
+    payments = world.shop.payments
+    declined = payments.charge(eur("100"), payment_method=method.id, idempotency_key="sale")
+    assert declined.status == "declined"
+    return declined.id
+
+
+def a_challenge(world: World) -> str:
+    method = a_card(world, "4000000000003220")
+    payments = world.shop.payments
+    waiting = payments.charge(eur("100"), payment_method=method, idempotency_key="sale")
+    assert waiting.latest_operation_id is not None
+    world.bank.complete_challenge(waiting.latest_operation_id)
+    return waiting.id
+
+
+def retry_with_another_card(shop: MerchantClient, payment_id: str) -> Payment:
+    customer = shop.payments.get(payment_id).customer_id
+    other = next(shop.payment_methods.list(customer=customer))
+    return shop.payments.retry(payment_id, payment_method=other.id, idempotency_key=KEY)
+
+
+VERBS: dict[str, tuple[Prepare, Act]] = {
+    "charge": (
+        a_card,
+        lambda shop, id_: shop.payments.charge(
+            eur("100"), payment_method=id_, security_code="123", idempotency_key=KEY
+        ),
+    ),
+    "authorize": (
+        a_card,
+        lambda shop, id_: shop.payments.authorize(
+            eur("100"), payment_method=id_, security_code="123", idempotency_key=KEY
+        ),
+    ),
+    "capture": (
+        an_authorization,
+        lambda shop, id_: shop.payments.capture(id_, eur("60"), idempotency_key=KEY),
+    ),
+    "final capture": (
+        an_authorization,
+        lambda shop, id_: shop.payments.capture(id_, eur("60"), final=True, idempotency_key=KEY),
+    ),
+    "void": (
+        an_authorization,
+        lambda shop, id_: shop.payments.void(id_, idempotency_key=KEY),
+    ),
+    "refund": (
+        a_capture,
+        lambda shop, id_: shop.payments.refund(id_, eur("60"), idempotency_key=KEY),
+    ),
+    "increment": (
+        an_authorization,
+        lambda shop, id_: shop.payments.increment(id_, eur("20"), idempotency_key=KEY),
+    ),
+    "retry": (a_decline, retry_with_another_card),
+    "resume": (
+        a_challenge,
+        lambda shop, id_: shop.payments.resume(id_, idempotency_key=KEY),
+    ),
+    "verify": (
+        a_card,
+        lambda shop, id_: shop.payment_methods.verify(id_, idempotency_key=KEY),
+    ),
+}
+
+FAULTS = (Fault.LOSE_REQUEST, Fault.LOSE_REPLY, Fault.DELAY_REQUEST, Fault.FAIL_AFTER)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def file(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path | None]:
+    yield None if request.param == "memory" else tmp_path
+
+
+def deaths(moment: Moment, play: Callable[[Fate], World]) -> int:
+    """Play a story with a death at each port call in turn; tell how many calls it has."""
+    at_call = 1
+    while True:
+        fate = Fate(at_call, moment)
+        world = play(fate)
+        world.close()
+        if not fate.dead:
+            return len(fate.calls)
+        at_call += 1
+        assert at_call < 200, "the story never ends"  # noqa: PLR2004  # a bound
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_death_at_any_port_call_loses_and_takes_nothing(
+    verb: str, moment: Moment, file: Path | None
+) -> None:
+    """Whatever the call dies at, both books agree after recovery, with one effect at most."""
+    prepare, act = VERBS[verb]
+    rounds = 0
+
+    def play(fate: Fate) -> World:
+        nonlocal rounds
+        rounds += 1
+        world = World(file / f"{rounds}.db" if file else None)
+        subject = prepare(world)
+        world.start(fate)
+        with suppress(Died):
+            act(world.shop, subject)
+        finish(world)
+        repeat(world, act, subject)
+        return world
+
+    assert deaths(moment, play) >= 5, "the story has at least two commits, a bank call and reads"
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_death_during_recovery_loses_and_takes_nothing(verb: str, fault: Fault) -> None:
+    """Recovery may die too, at any call, while the bank goes on failing: the next one finishes."""
+    prepare, act = VERBS[verb]
+
+    def play(fate: Fate) -> World:
+        world = World()
+        subject = prepare(world)
+        world.bank.next(fault)
+        with pytest.raises(OutcomeUnknown):
+            act(world.shop, subject)
+        world.start(fate)
+        with suppress(Died):
+            world.pay.recover()
+            world.bank.next(Fault.LOSE_REPLY)
+            for _ in range(2):
+                world.advance(seconds=200)
+                world.pay.recover()
+        finish(world)
+        repeat(world, act, subject)
+        return world
+
+    for moment in ("before", "after"):
+        deaths(moment, play)
+
+
+def finish(world: World) -> None:
+    """Start again, let time pass, and see that everything comes to an end that both agree on."""
+    world.start()
+    world.advance(seconds=61)
+    world.pay.recover()
+    world.recover_all()
+    agree(world)
+
+
+def repeat(world: World, act: Act, subject: str) -> None:
+    """The caller asks again with the same key: told the truth, and nothing happens twice."""
+    known = world.shop.operations.find(idempotency_key=KEY)
+    try:
+        result = act(world.shop, subject)
+    except BankUnavailable:
+        assert known is not None
+        assert known.state == "aborted"
+    else:
+        assert result.replayed is (known is not None)
+        assert known is None or known.state in ("succeeded", "declined")
+    agree(world)
+    operation = world.shop.operations.find(idempotency_key=KEY)
+    assert operation is not None
+    if operation.kind == "resume":
+        assert operation.target_id is not None
+        operation = world.shop.operations.get(operation.target_id)
+    expected = 1 if operation.state == "succeeded" and operation.kind != "verify" else 0
+    assert world.bank.effects(world.merchant_id, operation.id) == expected
