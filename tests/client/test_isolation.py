@@ -1,8 +1,8 @@
 """Another merchant's ids give exactly what absent ids give, for every public method there is.
 
 How: the methods are found by introspection. Each one that takes an id is called twice by one
-merchant, once with an id that belongs to another merchant and once with an id that nobody has. Type,
-code, field, text, result and the calls made to the store must be the same.
+merchant, once with an id that belongs to another merchant and once with an id that nobody has.
+Type, code, field, text, result and the calls made to the store must be the same.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from typeid import TypeID
 
 from payplatform import Card, MerchantClient, Money, PayPlatform, PayPlatformError
+from payplatform.banks.simulated import SimulatedBank
 from payplatform.keys.local import LocalKeyService
 from payplatform.storage.memory import MemoryStorage
-from payplatform.banks.simulated import SimulatedBank
 
 ROOMS = ("customers", "payment_methods", "payments", "operations")
 
@@ -66,7 +67,7 @@ def world() -> Iterator[tuple[MerchantClient, dict[str, str], Recorder, Callable
     """One merchant's client, ids of another merchant for every id parameter, the store, new ids."""
     storage = Recorder()
     pay = PayPlatform(
-        storage=storage,  # type: ignore[arg-type]  # it answers for every method of the port
+        storage=storage,
         bank=SimulatedBank(),
         keys=LocalKeyService.ephemeral(),
     )
@@ -88,9 +89,7 @@ def world() -> Iterator[tuple[MerchantClient, dict[str, str], Recorder, Callable
         "operation_id": payment.latest_operation_id or "",
         "idempotency_key": "their-key",
     }
-    from payplatform.client.platform import _typeid_maker
-
-    yield ours, foreign, storage, _typeid_maker()
+    yield ours, foreign, storage, lambda prefix: str(TypeID(prefix=prefix))
     pay.close()
 
 

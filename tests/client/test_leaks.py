@@ -100,7 +100,7 @@ class Collector:
             result = call()
             if isinstance(result, Iterator):
                 result = list(result)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is, it must not leak
             self.see_error(error)
             return None
         for thing in result if isinstance(result, list | tuple) else [result]:
@@ -124,16 +124,16 @@ class Workload:
             self.pay_with(number)
         self.misuse()
         self.now += timedelta(days=2)
-        self.out.trying(lambda: self.pay.recover())
+        self.out.trying(self.pay.recover)
         for payment in self.shop.payments.list():
             self.out.trying(lambda: self.shop.payments.timeline(payment.id))  # noqa: B023
             self.out.trying(lambda: self.shop.payments.operations(payment.id))  # noqa: B023
         for call in (
             lambda: self.pay.events.pending(limit=10_000),
-            lambda: self.pay.doctor(),
-            lambda: self.pay.describe(),
-            lambda: self.shop.operations.list_unresolved(),
-            lambda: self.bank.statement(),
+            self.pay.doctor,
+            self.pay.describe,
+            self.shop.operations.list_unresolved,
+            self.bank.statement,
         ):
             self.out.trying(call)
         for thing in (self.pay, self.shop, self.bank, self.shop.payments, self.pay._engine()):
@@ -165,7 +165,7 @@ class Workload:
                     )
                 )
                 self.now += timedelta(minutes=5)
-                out.trying(lambda: self.pay.recover())
+                out.trying(self.pay.recover)
         for payment in list(shop.payments.list(customer=customer.id)):
             for verb in (shop.payments.refund, shop.payments.capture, shop.payments.resume):
                 key = next(self.keys)

@@ -1,4 +1,4 @@
-"""A platform that dies at any port call, and the world that outlives it: clock, bank, keys, store."""
+"""A platform that dies at any port call, and the world that outlives it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from payplatform import MerchantClient, PayPlatform, Payment
+from payplatform import MerchantClient, Payment, PayPlatform
 from payplatform.banks.simulated import Position, SimulatedBank
 from payplatform.keys.local import LocalKeyService
 from payplatform.ports import Storage

@@ -8,7 +8,7 @@ side by side. At last the call is repeated with its key, as a caller would who n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -128,8 +128,8 @@ FAULTS = (Fault.LOSE_REQUEST, Fault.LOSE_REPLY, Fault.DELAY_REQUEST, Fault.FAIL_
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-def file(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path | None]:
-    yield None if request.param == "memory" else tmp_path
+def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
+    return None if request.param == "memory" else tmp_path
 
 
 def deaths(moment: Moment, play: Callable[[Fate], World]) -> int:
@@ -142,7 +142,7 @@ def deaths(moment: Moment, play: Callable[[Fate], World]) -> int:
         if not fate.dead:
             return len(fate.calls)
         at_call += 1
-        assert at_call < 200, "the story never ends"  # noqa: PLR2004  # a bound
+        assert at_call < 200, "the story never ends"  # a bound
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

@@ -17,8 +17,8 @@ from payplatform import (
     MerchantClient,
     Money,
     NotAllowed,
-    PayPlatform,
     Payment,
+    PayPlatform,
     PayPlatformError,
 )
 from payplatform.banks.simulated import SimulatedBank
