@@ -13,20 +13,22 @@ No storage transaction may be open while the vault is called: it may have to ask
 
 from __future__ import annotations
 
-import hmac
 import os
 import re
+import struct
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import Final, NamedTuple, NoReturn
 
+from attrs import field, frozen
+
 from payplatform._domain.cards import Brand, Card
 from payplatform._domain.messages import CardDetails
 from payplatform._domain.records import KeyPurpose, SealedCard, WrappedKey
-from payplatform._domain.secret import Guarded, Secret
+from payplatform._domain.secret import Secret
 from payplatform._engine.pages import all_records
-from payplatform._engine.sealing import KEY_BYTES, Place, length_prefixed, seal, unseal
+from payplatform._engine.sealing import KEY_BYTES, DataKey, FingerprintKey, length_prefixed
 from payplatform.errors import ErrorCode, VaultError, VaultIntegrityError, VaultUnavailable
 from payplatform.ports import KeyService, Storage
 
@@ -35,12 +37,13 @@ _DETAILS: Final = "details"
 
 # Long enough for every card number, so that no record tells how many digits it holds.
 _NUMBER_BYTES: Final = 23
+_EXPIRY: Final = struct.Struct(">HB")
 # A name of up to 26 letters, as many as a card's stripe holds (ISO/IEC 7813), fits one step with a
 # postal code of any length; a longer one takes two. More than that the record's length never tells.
 _DETAILS_STEP: Final = 64
 
-# Crockford's base 32, as ids have it.
-_LETTERS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+# Crockford's base 32, as ids have it: for each byte the letter of its last five bits.
+_LETTERS: Final = b"0123456789abcdefghjkmnpqrstvwxyz" * 8
 _LONG_RUN_OF_DIGITS: Final = re.compile(r"[0-9]{12}")
 
 
@@ -105,26 +108,23 @@ class Vault:
             VaultUnavailable: the key service failed.
             VaultIntegrityError: the merchant's key was altered.
         """
-        ring = self._ring(merchant_id)
-        wrapped = ring.of(KeyPurpose.DATA)[0]
-        key = self._in_clear(wrapped, ring)
+        key = self._data_key(merchant_id)
         token = self._new_token()
 
-        def sealed(field: str, plaintext: Callable[[], bytes]) -> bytes:
-            return seal(
-                plaintext,
-                Place(merchant_id=merchant_id, token=token, field=field),
-                key=key,
-                key_version=wrapped.key_version,
-                random_bytes=self._random_bytes,
-            )
-
+        records = key.seal(
+            {
+                _NUMBER: lambda: _number_bytes(card.number),
+                _DETAILS: lambda: _details_bytes(card, postal_code),
+            },
+            token=token,
+            random_bytes=self._random_bytes,
+        )
         return SealedCard(
             id=token,
             merchant_id=merchant_id,
-            key_version=wrapped.key_version,
-            number=sealed(_NUMBER, lambda: _number_bytes(card.number)),
-            details=sealed(_DETAILS, lambda: _details_bytes(card, postal_code)),
+            key_version=key.version,
+            number=records[_NUMBER],
+            details=records[_DETAILS],
         )
 
     def open(self, merchant_id: str, sealed: SealedCard, *, brand: Brand) -> CardDetails:
@@ -145,14 +145,9 @@ class Vault:
                 under this token.
         """
         key = self._data_key(merchant_id, sealed.key_version)
-
-        def opened(field: str, record: bytes) -> bytes | None:
-            place = Place(merchant_id=merchant_id, token=sealed.id, field=field)
-            return unseal(record, place, key=key, key_version=sealed.key_version)
-
         # The number comes last, so that nothing can fail while it is in clear.
-        details = _details_in(opened(_DETAILS, sealed.details))
-        number = None if details is None else _number_in(opened(_NUMBER, sealed.number))
+        details = _details_in(key.unseal(sealed.details, token=sealed.id, field=_DETAILS))
+        number = details and _number_in(key.unseal(sealed.number, token=sealed.id, field=_NUMBER))
         if details is None or number is None:
             raise VaultIntegrityError(f"the sealed card {sealed.id} is not what was stored")
         return CardDetails(
@@ -175,9 +170,8 @@ class Vault:
             VaultUnavailable: the key service failed.
             VaultIntegrityError: the merchant's key was altered.
         """
-        ring = self._ring(merchant_id)
-        keys = [self._in_clear(wrapped, ring) for wrapped in ring.of(KeyPurpose.FINGERPRINT)]
-        return tuple(_fingerprint(key, merchant_id, card.number) for key in keys)
+        keys = self._fingerprint_keys(merchant_id)
+        return tuple([key.fingerprint(card.number) for key in keys])
 
     def forget(self, merchant_id: str) -> None:
         """Drop the merchant's keys from memory."""
@@ -205,73 +199,77 @@ class Vault:
 
     def _new_token(self) -> str:
         while True:
-            number = int.from_bytes(self._random_bytes(16), "big")
-            # 128 bits: one letter for the first three, twenty-five for the rest.
-            letters = (_LETTERS[number >> shift & 31] for shift in range(125, -1, -5))
-            token = f"tok_{''.join(letters)}"
+            drawn = self._random_bytes(26)
+            # A TypeID's text is 128 bits: three in its first letter, five in each of the others.
+            token = "tok_" + (bytes((drawn[0] & 7,)) + drawn[1:]).translate(_LETTERS).decode()
             # About once in a hundred thousand tokens, chance makes so many digits in a row.
             if not _LONG_RUN_OF_DIGITS.search(token):
                 return token
 
-    def _ring(self, merchant_id: str) -> _Keyring:
-        ring = self._cache.get(merchant_id)
-        if ring is None:
-            ring = self._read_ring(merchant_id)
-            self._cache.put(merchant_id, ring)
-        return ring
-
-    def _read_ring(self, merchant_id: str) -> _Keyring:
-        read_at = self._now()
-        stored = tuple(all_records(self._storage, merchant_id, WrappedKey))
-        ring = _Keyring(stored, read_at)
-        if not (ring.of(KeyPurpose.DATA) and ring.of(KeyPurpose.FINGERPRINT)):
-            raise _no_key(f"merchant {merchant_id} has no keys: it was erased, or never committed")
-        return ring
-
-    def _data_key(self, merchant_id: str, version: int) -> bytes:
+    def _data_key(self, merchant_id: str, version: int | None = None) -> DataKey:
+        """The merchant's data key of that version, or else the newest."""
         ring = self._ring(merchant_id)
-        if not ring.of(KeyPurpose.DATA, version):
+        if version is None:
+            version = ring.newest_data_version
+        elif version not in ring.wrapped_data_keys:
             # Another process may have made this version since we last looked.
             self._cache.forget(merchant_id)
             ring = self._ring(merchant_id)
-        for wrapped in ring.of(KeyPurpose.DATA, version):
-            return self._in_clear(wrapped, ring)
-        raise _no_key(f"merchant {merchant_id} has no data key of version {version}")
-
-    def _in_clear(self, wrapped: WrappedKey, ring: _Keyring) -> bytes:
-        key = ring.clear.get(wrapped.id)
+        key = ring.data_keys.get(version)
         if key is None:
-            context = _context(wrapped.merchant_id, wrapped.purpose, wrapped.key_version)
-            key = _asked(lambda: self._keys.unwrap(wrapped.wrapped, context))
-            if len(key) != KEY_BYTES:
-                raise VaultIntegrityError(
-                    f"key {wrapped.id} of merchant {wrapped.merchant_id} has a wrong length"
-                )
-            ring.clear[wrapped.id] = key
+            wrapped = ring.wrapped_data_keys.get(version)
+            if wrapped is None:
+                raise _no_key(f"merchant {merchant_id} has no data key of version {version}")
+            key = DataKey(self._unwrapped(merchant_id, wrapped), version, merchant_id)
+            ring.data_keys[version] = key
+        return key
+
+    def _fingerprint_keys(self, merchant_id: str) -> list[FingerprintKey]:
+        """The merchant's fingerprint keys, newest first."""
+        ring = self._ring(merchant_id)
+        for version, wrapped in ring.wrapped_fingerprint_keys.items():
+            if version not in ring.fingerprint_keys:
+                key = FingerprintKey(self._unwrapped(merchant_id, wrapped), merchant_id)
+                ring.fingerprint_keys[version] = key
+        return [ring.fingerprint_keys[version] for version in ring.wrapped_fingerprint_keys]
+
+    def _ring(self, merchant_id: str) -> _Keyring:
+        ring = self._cache.get(merchant_id)
+        if ring is None:
+            ring = self._stored_ring(merchant_id)
+            self._cache.put(merchant_id, ring)
+        return ring
+
+    def _stored_ring(self, merchant_id: str) -> _Keyring:
+        read_at = self._now()
+        stored = list(all_records(self._storage, merchant_id, WrappedKey))
+        data_keys = _by_version(stored, KeyPurpose.DATA)
+        fingerprint_keys = _by_version(stored, KeyPurpose.FINGERPRINT)
+        if not (data_keys and fingerprint_keys):
+            raise _no_key(f"merchant {merchant_id} has no keys: they never were stored, or erased")
+        return _Keyring(read_at, data_keys, fingerprint_keys)
+
+    def _unwrapped(self, merchant_id: str, wrapped: WrappedKey) -> bytes:
+        context = _context(merchant_id, wrapped.purpose, wrapped.key_version)
+        key = _asked(lambda: self._keys.unwrap(wrapped.wrapped, context))
+        if len(key) != KEY_BYTES:
+            raise VaultIntegrityError(f"key {wrapped.id} of {merchant_id} has a wrong length")
         return key
 
 
-class _Keyring(Guarded):
-    """A merchant's keys as stored, and in clear those that have been used."""
+@frozen(eq=False)
+class _Keyring:
+    """A merchant's keys: as stored, by version, newest first; and in clear those in use."""
 
-    __slots__ = ("clear", "read_at", "stored")
-    stored: tuple[WrappedKey, ...]
     read_at: datetime
-    clear: dict[str, bytes]
+    wrapped_data_keys: dict[int, WrappedKey]
+    wrapped_fingerprint_keys: dict[int, WrappedKey]
+    data_keys: dict[int, DataKey] = field(init=False, factory=dict)
+    fingerprint_keys: dict[int, FingerprintKey] = field(init=False, factory=dict)
 
-    def __init__(self, stored: tuple[WrappedKey, ...], read_at: datetime) -> None:
-        newest_first = sorted(stored, key=lambda wrapped: -wrapped.key_version)
-        object.__setattr__(self, "stored", tuple(newest_first))
-        object.__setattr__(self, "read_at", read_at)
-        object.__setattr__(self, "clear", {})
-
-    def of(self, purpose: KeyPurpose, version: int | None = None) -> list[WrappedKey]:
-        """The stored keys for that purpose, and of that version if one is asked for."""
-        return [
-            wrapped
-            for wrapped in self.stored
-            if wrapped.purpose is purpose and version in (None, wrapped.key_version)
-        ]
+    @property
+    def newest_data_version(self) -> int:
+        return next(iter(self.wrapped_data_keys))
 
 
 class _Cache:
@@ -313,8 +311,8 @@ class _Cache:
         self._start_over()
 
     def _is_fresh(self, ring: _Keyring) -> bool:
-        # A clock that was set back makes an age negative; that is no reason to trust it longer.
-        return timedelta(0) <= self._now() - ring.read_at < self._ttl
+        # Before it was read, by a clock that was set back, is no reason to trust it for longer.
+        return ring.read_at <= self._now() < ring.read_at + self._ttl
 
     def _leave_the_parents_behind(self) -> None:
         # A lock that was held during a fork is held in the child for ever, so it goes too.
@@ -344,32 +342,30 @@ def _number_in(plaintext: bytes | None) -> Secret | None:
 
 
 def _details_bytes(card: Card, postal_code: str | None) -> bytes:
-    expiry = f"{card.expiry_year:04}-{card.expiry_month:02}"
-    texts = (expiry, card.holder or "", postal_code or "")
-    content = length_prefixed(*(text.encode() for text in texts))
-    unpadded = len(content).to_bytes(2, "big") + content
+    """Year, month, then the texts, each after its length; then zeros. No text is an empty one."""
+    holder, postal = (card.holder or "").encode(), (postal_code or "").encode()
+    unpadded = _EXPIRY.pack(card.expiry_year, card.expiry_month) + length_prefixed(holder, postal)
     return unpadded + bytes(-len(unpadded) % _DETAILS_STEP)
 
 
 def _details_in(plaintext: bytes | None) -> _Details | None:
     if plaintext is None:
         return None
-    expiry, holder, postal_code = _texts_in(plaintext[2:], 3)
-    return _Details(int(expiry[5:]), int(expiry[:4]), holder or None, postal_code or None)
+    year, month = _EXPIRY.unpack_from(plaintext)
+    holder, rest = _first_text(plaintext[_EXPIRY.size :])
+    postal_code, _ = _first_text(rest)
+    return _Details(month, year, holder or None, postal_code or None)
 
 
-def _texts_in(content: bytes, count: int) -> list[str]:
-    texts: list[str] = []
-    for _ in range(count):
-        end = 4 + int.from_bytes(content[:4], "big")
-        texts.append(content[4:end].decode())
-        content = content[end:]
-    return texts
+def _first_text(content: bytes) -> tuple[str, bytes]:
+    end = 4 + int.from_bytes(content[:4], "big")
+    return content[4:end].decode(), content[end:]
 
 
-def _fingerprint(key: bytes, merchant_id: str, number: Secret) -> bytes:
-    purpose, merchant = b"pan-fp/v1", merchant_id.encode()
-    return hmac.digest(key, length_prefixed(purpose, merchant, number.reveal().encode()), "sha256")
+def _by_version(stored: list[WrappedKey], purpose: KeyPurpose) -> dict[int, WrappedKey]:
+    wanted = [wrapped for wrapped in stored if wrapped.purpose is purpose]
+    wanted.sort(key=lambda wrapped: wrapped.key_version, reverse=True)
+    return {wrapped.key_version: wrapped for wrapped in wanted}
 
 
 def _context(merchant_id: str, purpose: KeyPurpose, version: int) -> dict[str, str]:
