@@ -26,7 +26,7 @@ from payplatform._domain.operations import (
     next_state,
 )
 from payplatform._domain.payments import NO_CHANGE, Action, Facts, Payment
-from payplatform._domain.records import PaymentMethod, Verification
+from payplatform._domain.records import Check, PaymentMethod, Verification
 from payplatform._domain.text import looks_like_card_number
 
 _TEXT_LIMIT = 255
@@ -38,7 +38,7 @@ class Doubt(StrEnum):
     NO_REPLY = "the bank's answer is not a reply"
     OTHER_OPERATION = "the bank's answer names another operation"
     OTHER_AMOUNT = "the bank's answer is about another amount"
-    MALFORMED = "the bank's answer has a malformed reference"
+    MALFORMED = "the bank's answer is malformed"
     ACTION_OUT_OF_PLACE = "the bank asks for an action where none is possible"
     ACTION_MISSING = "the bank asks for an action and does not say which"
     NOT_FOUND = "the bank does not know the operation"
@@ -204,8 +204,7 @@ def _doubt(operation: Operation, reply: BankReply) -> Doubt | None:
     amount_matters = reply.outcome in (ReplyOutcome.APPROVED, ReplyOutcome.PENDING)
     if (amount_matters or reply.amount is not None) and reply.amount != operation.amount:
         return Doubt.OTHER_AMOUNT
-    texts = (reply.reference, reply.network_transaction_id)
-    if not all(text is None or _is_plain(text) for text in texts):
+    if not _is_well_formed(reply):
         return Doubt.MALFORMED
     if reply.outcome is not ReplyOutcome.REQUIRES_ACTION or operation.kind is OperationKind.RESUME:
         return None
@@ -214,8 +213,28 @@ def _doubt(operation: Operation, reply: BankReply) -> Doubt | None:
     return None if isinstance(reply.action, Action) else Doubt.ACTION_MISSING
 
 
-def _is_plain(text: object) -> bool:
+def _is_well_formed(reply: BankReply) -> bool:
+    """Whether what an adapter put into a reply is what its types promise, and fit to be stored."""
+    texts = (reply.reference, reply.network_transaction_id)
+    times = (
+        reply.expires_at,
+        reply.action.expires_at if isinstance(reply.action, Action) else None,
+    )
     return (
+        all(map(_is_plain, texts))
+        and all(map(_is_time, times))
+        and isinstance(reply.decline, Decline | None)
+        and isinstance(reply.security_code, Check)
+        and isinstance(reply.postal_code, Check)
+    )
+
+
+def _is_time(value: object) -> bool:
+    return value is None or (isinstance(value, datetime) and value.tzinfo is not None)
+
+
+def _is_plain(text: object) -> bool:
+    return text is None or (
         isinstance(text, str)
         and 0 < len(text) <= _TEXT_LIMIT
         and text.isprintable()
@@ -270,14 +289,13 @@ def _settled_payment(
     moved = tuple(o for o in (waiting, operation) if o is not None)
     authorizing = _authorizing(moved)
     change = _change(operation, payment) if authorizing is None else _change(authorizing, payment)
-    reply = verdict.reply
     payment = evolve(payment, open_operations=_still_open(payment, moved))
     payment = evolve(
         payment,
         version=payment.version + 1,
         facts=payment.facts + change,
         authorization_id=authorizing.id if authorizing else payment.authorization_id,
-        expires_at=(reply.expires_at if reply else None) or payment.expires_at,
+        expires_at=_held_until(verdict) or payment.expires_at,
         action=_action(payment, operation, verdict),
         decline=_latest_decline(payment, operation, verdict),
         updated_at=world.now,
@@ -373,6 +391,13 @@ def _still_open(subject: Subject, moved: tuple[Operation, ...]) -> tuple[OpenOpe
         for entry in subject.open_operations
         if entry.id not in now or not now[entry.id].state.is_final
     )
+
+
+def _held_until(verdict: Verdict) -> datetime | None:
+    """Until when the bank holds what it has just approved, where it says so."""
+    if verdict.reply is None or verdict.trigger is not Trigger.APPROVED:
+        return None
+    return verdict.reply.expires_at
 
 
 def _action(payment: Payment, operation: Operation, verdict: Verdict) -> Action | None:

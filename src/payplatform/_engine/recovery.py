@@ -97,7 +97,9 @@ class Recovery:
         return verdict
 
     def _bank_dedups(self, taken: Operation) -> bool:
-        window = timedelta(seconds=self._exchange.bank.capabilities.dedups_operation_id_s)
+        """Whether what is sent now arrives while the bank still remembers the first one."""
+        bank = self._exchange.bank.capabilities
+        window = timedelta(seconds=bank.dedups_operation_id_s - bank.max_in_flight_s)
         return self._exchange.now() - taken.created_at < window
 
     def _not_found(self, taken: Operation) -> Verdict:
