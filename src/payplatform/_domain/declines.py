@@ -429,7 +429,7 @@ def _broken_rule(raw: object) -> tuple[ErrorCode, str] | None:
 class Decline:
     """The bank's no: its code, what the bank literally said, and what follows from both.
 
-    Args:
+    Attributes:
         code: why.
         bank_code: the reason as the bank sent it, for support; None when it sent none. 1 to 32
             printable ASCII characters without spaces, with fewer digits than a card number.

@@ -135,7 +135,7 @@ def _is_share(_faults: object, _attribute: object, rates: Mapping[Fault, float])
 class Faults:
     """Faults at random, the same ones each time for the same seed and sequence of calls.
 
-    Args:
+    Attributes:
         seed: where the sequence starts.
         rates: which share of the calls each fault strikes, from 0 to 1; together at most 1. A
             fault that is drawn for a call that it cannot strike does nothing.
