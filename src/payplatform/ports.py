@@ -29,9 +29,16 @@ from payplatform._domain.messages import (
     ReplyOutcome,
     RequestKind,
 )
-from payplatform._domain.operations import Operation, OperationState
-from payplatform._domain.payments import Payment, PaymentStatus
-from payplatform._domain.records import Customer, Merchant, PaymentMethod, SealedCard, WrappedKey
+from payplatform._domain.operations import Initiator, Operation, OperationState, StoredCredential
+from payplatform._domain.payments import Action, Payment, PaymentStatus
+from payplatform._domain.records import (
+    Check,
+    Customer,
+    Merchant,
+    PaymentMethod,
+    SealedCard,
+    WrappedKey,
+)
 
 R = TypeVar("R", Merchant, Customer, PaymentMethod, Payment, Operation, SealedCard, WrappedKey)
 
@@ -247,15 +254,18 @@ class KeyService(Protocol):
 __all__ = [
     "EVERYTHING",
     "Account",
+    "Action",
     "Bank",
     "BankCapabilities",
     "BankReply",
     "BankRequest",
     "CardDetails",
     "Changes",
+    "Check",
     "Customer",
     "Event",
     "Filter",
+    "Initiator",
     "KeyService",
     "Merchant",
     "Operation",
@@ -271,6 +281,7 @@ __all__ = [
     "RequestKind",
     "SealedCard",
     "Storage",
+    "StoredCredential",
     "Subject",
     "WrappedKey",
 ]
