@@ -1,0 +1,143 @@
+"""Values as programs read them: the JSON documents of `--json`.
+
+Law of this file: keys are API, never renamed, and always there; what is not known is null. Money is
+`{"amount": "19.99", "currency": "EUR", "minor": 1999}`, a time is ISO 8601 in UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from attrs import asdict, fields_dict
+
+from payplatform._domain.declines import Decline
+from payplatform._domain.events import Event
+from payplatform._domain.money import Money
+from payplatform._domain.operations import Operation
+from payplatform._domain.payments import Facts, Payment
+from payplatform._domain.records import Merchant
+from payplatform._engine.doctor import DoctorReport
+from payplatform._engine.recovery import RecoveryReport
+
+Form = dict[str, Any]
+
+
+def money(value: Money) -> Form:
+    """An amount: as text in major units, and as a whole number of minor units."""
+    amount, _, currency = str(value).partition(" ")
+    return {"amount": amount, "currency": currency, "minor": value.amount_minor}
+
+
+def moment(value: datetime | None) -> str | None:
+    """A time, ISO 8601 in UTC."""
+    return None if value is None else value.astimezone(UTC).isoformat()
+
+
+def decline(value: Decline | None) -> Form | None:
+    """A decline with all that follows from it."""
+    if value is None:
+        return None
+    wait = value.retry_after
+    return {
+        "code": value.code,
+        "kind": value.kind,
+        "advice": value.advice,
+        "retry_after_s": None if wait is None else int(wait.total_seconds()),
+        "message": value.message,
+        "customer_message": value.customer_message,
+        "bank_code": value.bank_code,
+        "advice_code": value.advice_code,
+    }
+
+
+def payment(value: Payment) -> Form:
+    """A payment: its facts, what is computed from them, and what may follow."""
+    return {
+        "id": value.id,
+        "status": value.status,
+        **{name: money(getattr(value, name)) for name in _AMOUNTS},
+        "payment_method": value.payment_method_id,
+        "customer": value.customer_id,
+        "card": {"brand": value.brand, "last4": value.last4},
+        "initiated_by": value.initiator,
+        "reference": value.reference,
+        "metadata": dict(value.metadata),
+        "allowed_operations": sorted(value.allowed_operations),
+        "open_operations": [o.id for o in value.open_operations],
+        "action": value.action
+        and {
+            "type": value.action.type,
+            "url": value.action.url,
+            "expires_at": moment(value.action.expires_at),
+        },
+        "decline": decline(value.decline),
+        "version": value.version,
+        "created_at": moment(value.created_at),
+        "updated_at": moment(value.updated_at),
+        "expires_at": moment(value.expires_at),
+        "replayed": value.replayed,
+    }
+
+
+_AMOUNTS = (
+    *("amount", "authorized", "captured", "voided", "expired", "refunded", "disputed"),
+    *("capturable", "voidable", "refundable"),
+)
+
+
+def event(value: Event, currency: str) -> Form:
+    """An event: what happened, in words too, and how the amounts changed."""
+    changes = {name: getattr(value.change, name) for name in fields_dict(Facts)}
+    return {
+        "number": value.number,
+        "type": value.type,
+        "at": moment(value.at),
+        "words": str(value),
+        "operation": value.operation_id,
+        "amount": None if value.amount is None else money(value.amount),
+        "changes": {
+            name: money(Money.minor(change, currency)) for name, change in changes.items() if change
+        },
+        "details": dict(value.details),
+    }
+
+
+def operation(value: Operation) -> Form:
+    """One request to the bank."""
+    return {
+        "id": value.id,
+        "subject": value.subject_id,
+        "kind": value.kind,
+        "state": value.state,
+        "amount": money(value.amount),
+        "final": value.final,
+        "idempotency_key": value.idempotency_key,
+        "attempts": value.attempts,
+        "bank_reference": value.bank_reference,
+        "reason": value.reason,
+        "decline": decline(value.decline),
+        "created_at": moment(value.created_at),
+        "next_try_at": moment(value.next_try_at),
+    }
+
+
+def merchant(value: Merchant) -> Form:
+    """A merchant."""
+    return {"id": value.id, "name": value.name, "created_at": moment(value.created_at)}
+
+
+def recovery(value: RecoveryReport) -> Form:
+    """What a run of recovery found out."""
+    return asdict(value)
+
+
+def health(value: DoctorReport) -> Form:
+    """What doctor looked at, and every broken rule."""
+    return {
+        "ok": value.ok,
+        "merchants": value.merchants,
+        "payments": value.payments,
+        "payment_methods": value.payment_methods,
+        "findings": [asdict(finding) for finding in value.findings],
+    }
