@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from attrs import field, fields_dict, frozen
 
+from payplatform._domain.cards import Brand
 from payplatform._domain.declines import Decline
 from payplatform._domain.money import Money
 from payplatform._domain.operations import (
@@ -120,7 +121,7 @@ class Payment:
     intent: OperationKind
     payment_method_id: str
     customer_id: str | None = None
-    brand: str
+    brand: Brand
     last4: str
     initiator: Initiator = Initiator.CUSTOMER
     reference: str | None = None
