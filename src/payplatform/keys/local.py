@@ -58,6 +58,8 @@ _FOR_PEOPLE: Final = (
 _MOST_BYTES: Final = 65_536
 # 32 random bytes hold about 30 different ones; fewer than 16 have never been drawn.
 _FEWEST_DIFFERENT_BYTES: Final = 16
+# Elsewhere a mode says little, and a folder cannot be opened.
+_HAS_MODES: Final = os.name == "posix"
 _OTHERS_MAY: Final = stat.S_IRWXG | stat.S_IRWXO
 
 DEFAULT_VARIABLE: Final = "PAYPLATFORM_MASTER_KEY"
@@ -93,12 +95,13 @@ class LocalKeyService(Guarded):
         problem = _problem_with(masters)
         ciphers = {} if problem else {_name_of(master): AESGCM(master) for master in masters}
         del masters
-        if problem:
-            raise _invalid(f"{source}: {problem}")
+        # All is set before anything is raised, so that a crash reporter can print this object.
         object.__setattr__(self, "_ciphers", ciphers)
-        object.__setattr__(self, "_current", next(iter(ciphers)))
+        object.__setattr__(self, "_current", next(iter(ciphers), b""))
         object.__setattr__(self, "_source", source)
         object.__setattr__(self, "_random_bytes", random_bytes)
+        if problem:
+            raise _invalid(f"{source}: {problem}")
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, create: bool = True) -> LocalKeyService:
@@ -268,7 +271,7 @@ def _read(file: Path) -> bytes:
             return opened.read(_MOST_BYTES) if stat.S_ISREG(mode) else b"", mode
 
     content, mode = _told_plainly(read, f"key file {file} cannot be read")
-    if os.name == "posix" and mode & _OTHERS_MAY:
+    if _HAS_MODES and mode & _OTHERS_MAY:
         del content
         raise _invalid(f"others may read or write key file {file}: run chmod 600 on it")
     return content
@@ -309,7 +312,7 @@ def _write(draft: Path, content: bytes) -> None:
 
 def _sync(folder: Path) -> None:
     """Make the names in a folder last through a power cut, where the system has a way to."""
-    if os.name != "posix":
+    if not _HAS_MODES:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
