@@ -258,7 +258,8 @@ def _moved(
         next_try_at=None if state.is_final else verdict.next_try_at,
         bank_reference=reply.reference if reply else operation.bank_reference,
         decline=verdict.decline,
-        reason=verdict.reason,
+        # Plain text, though it may come as one of an enum's: what a store gives back is plain.
+        reason=None if verdict.reason is None else str(verdict.reason),
         updated_at=world.now,
     )
 
