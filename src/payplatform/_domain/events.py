@@ -38,7 +38,7 @@ _OTHERS = {
 }
 
 EVENT_TYPES: dict[str, str] = {
-    f"{kind}.{step}": f"the {kind} {text}"
+    f"{kind}.{step}": f"the {kind.noun} {text}"
     for kind, (step, text) in product(OperationKind, _STEPS.items())
 } | _OTHERS
 """Every event type there is, each with what it says in words."""

@@ -29,6 +29,11 @@ class OperationKind(StrEnum):
     RESUME = "resume"
 
     @property
+    def noun(self) -> str:
+        """What a sentence calls it: the authorization, the refund."""
+        return _NOUNS.get(self, self.value)
+
+    @property
     def carries_card(self) -> bool:
         """Whether the request holds the card and, maybe, its security code."""
         return self in _CARRIES_CARD
@@ -44,6 +49,11 @@ class OperationKind(StrEnum):
         return self in _MAY_BE_RESENT
 
 
+_NOUNS = {
+    OperationKind.AUTHORIZE: "authorization",
+    OperationKind.VERIFY: "verification",
+    OperationKind.RESUME: "resumption",
+}
 _CARRIES_CARD = frozenset({OperationKind.SALE, OperationKind.AUTHORIZE, OperationKind.VERIFY})
 _MAY_BE_RESENT = frozenset(
     {OperationKind.CAPTURE, OperationKind.VOID, OperationKind.REFUND, OperationKind.RESUME}

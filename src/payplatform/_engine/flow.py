@@ -219,20 +219,20 @@ def _trouble(operation: Operation) -> Exception:
         what = "was reversed at the bank" if sent else "never reached the bank"
         code = ErrorCode.ABORTED if sent else ErrorCode.NOT_SENT
         return BankUnavailable(
-            f"the {operation.kind} {what}: no money moved. Try again with a new key",
+            f"the {operation.kind.noun} {what}: no money moved. Try again with a new key",
             code=code,
             operation_id=operation.id,
             payment_id=_payment_id(operation),
         )
     if operation.state is OperationState.NEEDS_REVIEW:
         return OutcomeUnknown(
-            f"the {operation.kind} needs a person to decide: see operations.list_unresolved()",
+            f"the {operation.kind.noun} needs a person to decide: see operations.list_unresolved()",
             code=ErrorCode.NEEDS_REVIEW,
             operation_id=operation.id,
             payment_id=_payment_id(operation),
         )
     return OutcomeUnknown(
-        f"the {operation.kind} got no clear answer: money may have moved. "
+        f"the {operation.kind.noun} got no clear answer: money may have moved. "
         "Call again with the same key, or recover(); never with a new key",
         operation_id=operation.id,
         payment_id=_payment_id(operation),
