@@ -349,8 +349,8 @@ def _within(command: Command, payment: Payment, limit: int, code: ErrorCode) -> 
 
 def _require_idle(payment: Payment) -> None:
     if payment.open_operations:
-        kind = payment.open_operations[0].kind
-        raise _refused(payment, ErrorCode.OPERATION_OPEN, f"its {kind} is under way")
+        noun = payment.open_operations[0].kind.noun
+        raise _refused(payment, ErrorCode.OPERATION_OPEN, f"its {noun} is under way")
 
 
 def _require_unexpired(method: PaymentMethod, world: World) -> None:
@@ -368,7 +368,7 @@ def _require_not_expired(payment: Payment, world: World) -> None:
 def _require_bank(can: bool, kind: OperationKind, qualifier: str = "") -> None:
     if not can:
         raise NotAllowed(
-            f"this bank does not offer a {qualifier}{kind}", code=ErrorCode.NOT_SUPPORTED_BY_BANK
+            f"this bank offers no {qualifier}{kind.noun}", code=ErrorCode.NOT_SUPPORTED_BY_BANK
         )
 
 
