@@ -3,13 +3,19 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from attrs import evolve
+
 from payplatform._domain.messages import BankReply, BankRequest, RequestKind
 from payplatform._domain.money import Money
-from payplatform.banks.simulated import SimulatedBank
+from payplatform.banks.simulated import FULL_CAPABILITIES, SimulatedBank
 from payplatform.testing.bank_contract import card_details
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 GOOD = "4242424242424242"
+CHALLENGE = "4000000000003220"
+DAY_S = 86_400
+HELD = [("authorize", "a", 100)]
+SOLD = [("sale", "a", 100)]
 WITH_CARD = ("sale", "authorize", "verify")
 
 
@@ -68,3 +74,16 @@ class Counter:
 
     def effects(self, operation_id: str) -> int:
         return self.bank.effects(self.merchant_id, operation_id)
+
+
+def modest(clock: Clock, **changes: Any) -> Counter:
+    """A merchant at a bank that offers everything but what is said here."""
+    return Counter(SimulatedBank(now=clock, capabilities=evolve(FULL_CAPABILITIES, **changes)))
+
+
+def do(counter: Counter, history: list[tuple[str, str, int]]) -> None:
+    """Let this have happened: kind, operation id and amount; all of it to operation `a`."""
+    for kind, operation_id, amount_minor in history:
+        target = None if kind in ("sale", "authorize") else "a"
+        outcome = counter.outcome(kind, operation_id, amount_minor, target_id=target)
+        assert outcome in ("approved", "pending")

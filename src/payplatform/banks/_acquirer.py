@@ -157,16 +157,15 @@ class Desk:
         reversal = self.books.reversal(order.merchant_id, order.operation_id)
         remembers = self._offers.reversal_remembers_unknown
         if reversal and (remembers or self._is_recent(reversal.at)):
-            return earlier or self._declined(order, *REVERSED)
+            return earlier or self._kept(self._declined(order, *REVERSED))
         if earlier and self._is_recent(earlier.answered_at):
             same = earlier.content == order.content
             return earlier if same else self._declined(order, *_OTHER_CONTENT)
         answer = self._do(order)
         self.books.forget_reversal(order.merchant_id, order.operation_id)
         if earlier is None or earlier.outcome is ReplyOutcome.DECLINED:
-            # What was approved once stays what an inquiry is told.
-            self.books.save(answer)
-        return answer
+            return self._kept(answer)
+        return answer  # what was approved once stays what an inquiry is told
 
     def fall_due(self) -> None:
         """Let everything happen that was to happen by now, in the order of its time."""
@@ -235,6 +234,10 @@ class Desk:
 
     def _is_recent(self, at: datetime) -> bool:
         return self.now - at < timedelta(seconds=self._offers.dedups_operation_id_s)
+
+    def _kept(self, answer: Answer) -> Answer:
+        self.books.save(answer)
+        return answer
 
     def _do(self, order: Order) -> Answer:
         try:
@@ -441,11 +444,16 @@ class Desk:
 
 _ISSUER_CODES: Final[Mapping[DeclineCode, str]] = MappingProxyType(
     {code: response for response, code in reversed(list(ISO8583_DECLINES.items()))}
+    | {
+        DeclineCode.EXPIRED_CARD: "54",
+        DeclineCode.ISSUER_UNAVAILABLE: "91",
+        DeclineCode.PROCESSING_ERROR: "96",
+    }
 )
 
 
 def issuer_code(code: DeclineCode) -> str | None:
-    """What an issuer sends for this decline: its first ISO 8583 response code, if it has one."""
+    """What an issuer sends for this decline: its commonest ISO 8583 code, if it has one."""
     return _ISSUER_CODES.get(code)
 
 

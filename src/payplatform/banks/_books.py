@@ -194,8 +194,7 @@ _VERSION: Final = 1
 _BUSY_S: Final = 30.0
 
 
-def _names(kind: type) -> list[str]:
-    return [attribute.name for attribute in attrs.fields(kind)]
+_COLUMNS: Final[dict[type, list[str]]] = {kind: list(attrs.fields_dict(kind)) for kind in _TABLES}
 
 
 def _stored(value: object) -> object:
@@ -251,6 +250,12 @@ class Books:
                 self._connection.close()
                 self._connection = None
 
+    def __del__(self) -> None:
+        # Books that were forgotten, as in a test or a notebook, are closed rather than warned of.
+        connection = getattr(self, "_connection", None)
+        if connection is not None:
+            connection.close()
+
     def _usable(self) -> sqlite3.Connection:
         if self._closed:
             raise NotSent("the simulated bank is closed")
@@ -295,25 +300,29 @@ class Books:
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    """Make the tables where there are none, and see to it that the file is one of ours."""
+    """Make the tables where there are none, once it is sure that the file is one of ours."""
+    _require_ours(connection)
     _write_ahead(connection)
     # Enough against a killed process; nothing that is simulated needs to survive a power cut.
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("BEGIN IMMEDIATE")
-    owner = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if tables and (owner, version) != (_APPLICATION_ID, _VERSION):
-        connection.rollback()
-        raise _not_ours()
     for kind, (table, constraint) in _TABLES.items():
-        columns = ", ".join(_names(kind))
+        columns = ", ".join(_COLUMNS[kind])
         connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns}{constraint})")
     for index in _INDEXES:
         connection.execute(index)
     connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {_VERSION}")
     connection.commit()
+
+
+def _require_ours(connection: sqlite3.Connection) -> None:
+    tables, owner, version = connection.execute(
+        "SELECT (SELECT count(*) FROM sqlite_master), application_id, user_version "
+        "FROM pragma_application_id, pragma_user_version"
+    ).fetchone()
+    if tables and (owner, version) != (_APPLICATION_ID, _VERSION):
+        raise _not_ours()
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
@@ -443,14 +452,14 @@ class Transaction:
         self._connection.execute("DELETE FROM late WHERE number = ?", (late.number,))
 
     def _read(self, kind: type[R], where: str, *values: object) -> list[R]:
-        names = _names(kind)
+        names = _COLUMNS[kind]
         # S608: the only text that is put together here is our own column names.
         query = f"SELECT {', '.join(names)} FROM {_TABLES[kind][0]} WHERE {where}"  # noqa: S608
         rows = self._connection.execute(query, [_stored(value) for value in values])
         return [kind(**dict(zip(names, row, strict=True))) for row in rows]
 
     def _write(self, verb: str, row: Answer | Line | Reversal | Late) -> None:
-        names = _names(type(row))
+        names = _COLUMNS[type(row)]
         marks = ", ".join("?" * len(names))
         # S608: as above.
         query = f"{verb} INTO {_TABLES[type(row)][0]} ({', '.join(names)}) VALUES ({marks})"

@@ -209,7 +209,9 @@ class SimulatedBank:
         if fault is not None and FAULTS[fault].moment is Moment.BEFORE:
             self._stop(fault, order)
         self._wait(min(self._latency_s, timeout_s))
-        reply = self._do(evolve(order, in_part=fault is Fault.APPROVE_IN_PART))
+        if fault is Fault.APPROVE_IN_PART:
+            order = evolve(order, in_part=True)
+        reply = self._do(order)
         if fault is Fault.DELIVER_TWICE:
             self._do(order)
         self._require_in_time(timeout_s)

@@ -1,0 +1,388 @@
+"""What goes wrong on the wire goes wrong where its row says, and the books stay right."""
+
+from collections import Counter as Tally
+
+import pytest
+from attrs import evolve
+from bank_requests import Clock, Counter
+from hypothesis import given
+from hypothesis import strategies as st
+
+from payplatform._domain.money import MAX_MINOR, Money
+from payplatform.banks.simulated import (
+    FAULTS,
+    FULL_CAPABILITIES,
+    Call,
+    Fault,
+    Faults,
+    Moment,
+    ServerError,
+    SimulatedBank,
+)
+from payplatform.errors import ErrorCode, InvalidRequest, NotSent
+from payplatform.ports import BankReply, ReplyOutcome
+
+RAISES = {
+    Fault.DOWN: NotSent,
+    Fault.LOSE_REQUEST: TimeoutError,
+    Fault.DELAY_REQUEST: TimeoutError,
+    Fault.FAIL_BEFORE: ServerError,
+    Fault.LOSE_REPLY: TimeoutError,
+    Fault.FAIL_AFTER: ServerError,
+}
+ALTERS = [Fault.GARBLE_REPLY, Fault.OTHER_ID, Fault.OTHER_AMOUNT, Fault.OTHER_CURRENCY]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def bank(clock: Clock) -> SimulatedBank:
+    return SimulatedBank(now=clock)
+
+
+@pytest.fixture
+def counter(bank: SimulatedBank) -> Counter:
+    return Counter(bank)
+
+
+def ask(counter: Counter, call: Call) -> object:
+    """Make a call of this sort about the operation `op_1`."""
+    if call is Call.INQUIRY:
+        return counter.inquire("op_1")
+    return counter.send("sale" if call is Call.SEND else "reversal", "op_1")
+
+
+def test_every_fault_has_a_row() -> None:
+    assert set(FAULTS) == set(Fault)
+    assert all(rule.calls and rule.words.endswith(".") for rule in FAULTS.values())
+
+
+@pytest.mark.parametrize(
+    ("fault", "call"), [(fault, call) for fault in RAISES for call in FAULTS[fault].calls]
+)
+def test_a_fault_raises_what_its_row_says(counter: Counter, fault: Fault, call: Call) -> None:
+    counter.bank.next(fault)
+
+    with pytest.raises(RAISES[fault]):
+        ask(counter, call)
+
+
+@pytest.mark.parametrize("fault", RAISES)
+def test_the_bank_has_done_it_or_not_as_the_moment_says(counter: Counter, fault: Fault) -> None:
+    """Before: it has seen nothing. After: it has done it, and an inquiry tells."""
+    counter.bank.next(fault)
+    with pytest.raises(RAISES[fault]):
+        counter.send("sale", "op_1")
+
+    done = FAULTS[fault].moment is Moment.AFTER
+    assert counter.effects("op_1") == int(done)
+    expected = ReplyOutcome.APPROVED if done else ReplyOutcome.NOT_FOUND
+    assert counter.inquire("op_1").outcome is expected
+
+
+@pytest.mark.parametrize("fault", [f for f in RAISES if FAULTS[f].moment is Moment.AFTER])
+def test_a_lost_answer_is_had_by_asking_again(counter: Counter, fault: Fault) -> None:
+    """The same id again tells what would have been answered, and does nothing."""
+    counter.bank.next(fault)
+    with pytest.raises(RAISES[fault]):
+        counter.send("sale", "op_1")
+
+    reply = counter.send("sale", "op_1")
+
+    assert reply.outcome is ReplyOutcome.APPROVED
+    assert reply == counter.inquire("op_1")
+    assert counter.effects("op_1") == 1
+
+
+@pytest.mark.parametrize("fault", ALTERS)
+@pytest.mark.parametrize("call", Call)
+def test_an_altered_answer_is_altered_and_the_books_are_right(
+    counter: Counter, fault: Fault, call: Call
+) -> None:
+    """Exactly what the fault names is wrong: the whole, the id, the amount or the currency."""
+    if call is not Call.SEND:
+        counter.send("sale", "op_1")
+    counter.bank.next(fault)
+
+    altered = ask(counter, call)
+
+    assert (
+        wrong_parts(altered)
+        == {
+            Fault.GARBLE_REPLY: {"type"},
+            Fault.OTHER_ID: {"id"},
+            Fault.OTHER_AMOUNT: {"amount"},
+            Fault.OTHER_CURRENCY: {"currency"},
+        }[fault]
+    )
+    assert counter.effects("op_1") == (0 if call is Call.REVERSAL else 1)
+
+
+def wrong_parts(reply: object) -> set[str]:
+    """What of an answer is not as an answer about one euro for `op_1` has to be."""
+    if not isinstance(reply, BankReply):
+        return {"type"}
+    assert reply.amount is not None
+    parts = {
+        "id": reply.operation_id == "op_1",
+        "amount": reply.amount.amount_minor == 100,
+        "currency": reply.amount.currency == "EUR",
+    }
+    return {part for part, is_right in parts.items() if not is_right}
+
+
+@pytest.mark.parametrize("fault", [Fault.OTHER_AMOUNT, Fault.OTHER_CURRENCY])
+def test_even_not_found_can_come_with_an_amount(counter: Counter, fault: Fault) -> None:
+    counter.bank.next(fault)
+
+    assert counter.inquire("op_1").amount == Money.minor(1, "EUR")
+
+
+@pytest.mark.parametrize("fault", [Fault.OTHER_AMOUNT, Fault.OTHER_CURRENCY])
+def test_the_greatest_amount_is_altered_too(counter: Counter, fault: Fault) -> None:
+    counter.bank.next(fault)
+
+    reply = counter.send("sale", "op_1", MAX_MINOR, currency="USD")
+
+    assert reply.amount not in (None, Money.minor(MAX_MINOR, "USD"))
+
+
+@pytest.mark.parametrize("dedups", [True, False])
+def test_a_request_delivered_twice_is_done_once_where_ids_are_remembered(
+    clock: Clock, dedups: bool
+) -> None:
+    offers = evolve(FULL_CAPABILITIES, dedups_operation_id_s=60.0 if dedups else 0.0)
+    counter = Counter(SimulatedBank(now=clock, capabilities=offers))
+    counter.bank.next(Fault.DELIVER_TWICE)
+
+    assert counter.outcome("sale", "op_1") == "approved"
+    assert counter.effects("op_1") == (1 if dedups else 2)
+
+
+def test_an_approval_in_part_books_the_part(counter: Counter) -> None:
+    """Half is approved, half is booked, told again, and undone by a reversal of the whole."""
+    counter.bank.next(Fault.APPROVE_IN_PART)
+
+    reply = counter.send("authorize", "op_1", 101)
+
+    assert reply.outcome is ReplyOutcome.APPROVED
+    assert reply.amount == Money.minor(50, "EUR")
+    assert reply == counter.inquire("op_1") == counter.send("authorize", "op_1", 101)
+    assert counter.bank.position("mer_1", "op_1").authorized == 50
+    assert counter.outcome("capture", "op_2", 51, target_id="op_1").startswith("invalid_amount")
+    assert counter.outcome("reversal", "op_1", 101) == "approved"
+    assert counter.bank.position("mer_1", "op_1").authorized == 0
+
+
+def test_a_delayed_request_arrives_when_it_is_let(counter: Counter) -> None:
+    counter.bank.next(Fault.DELAY_REQUEST)
+    with pytest.raises(TimeoutError):
+        counter.send("sale", "op_1")
+    assert counter.effects("op_1") == 0
+
+    assert counter.bank.deliver_late() == 1
+
+    assert counter.effects("op_1") == 1
+    assert counter.inquire("op_1").outcome is ReplyOutcome.APPROVED
+    assert counter.bank.deliver_late() == 0
+
+
+def test_a_delayed_request_arrives_when_its_time_has_come(clock: Clock) -> None:
+    """After `late_by_s`, to the microsecond, dated with the time of its arrival."""
+    counter = Counter(SimulatedBank(now=clock, late_by_s=20))
+    counter.bank.next(Fault.DELAY_REQUEST)
+    with pytest.raises(TimeoutError):
+        counter.send("sale", "op_1")
+    sent_at = clock.time
+
+    clock.forward(19.999999)
+    assert counter.effects("op_1") == 0
+    clock.forward(100)
+
+    assert counter.effects("op_1") == 1
+    [line] = counter.bank.statement()
+    assert (line.at - sent_at).total_seconds() == 20
+
+
+def test_delayed_requests_arrive_in_order_among_what_falls_due(clock: Clock) -> None:
+    """A resume on its way is in time for a challenge that ends after it arrives."""
+    counter = Counter(SimulatedBank(now=clock, late_by_s=30, challenge_s=60))
+    for operation_id, forward_s in (("op_1", 40), ("op_2", 10)):
+        counter.send("sale", operation_id, card="4000000000003220")
+        counter.bank.complete_challenge(operation_id)
+        clock.forward(forward_s)
+        counter.bank.next(Fault.DELAY_REQUEST)
+        with pytest.raises(TimeoutError):
+            counter.send("resume", f"{operation_id}r", target_id=operation_id)
+    clock.forward(3_600)
+
+    # The first resume arrives 70 s after its challenge was asked for, the second after 40 s.
+    assert counter.effects("op_1") == 0
+    assert counter.effects("op_2") == 1
+
+
+def test_a_delayed_request_is_declined_after_its_reversal(counter: Counter) -> None:
+    """The bank remembers that it must never do what it has not seen yet."""
+    counter.bank.next(Fault.DELAY_REQUEST)
+    with pytest.raises(TimeoutError):
+        counter.send("sale", "op_1")
+    assert counter.outcome("reversal", "op_1") == "approved"
+
+    counter.bank.deliver_late()
+
+    assert counter.effects("op_1") == 0
+    assert counter.inquire("op_1").outcome is ReplyOutcome.DECLINED
+
+
+def test_a_delayed_reversal_undoes_when_it_arrives(counter: Counter) -> None:
+    counter.send("sale", "op_1")
+    counter.bank.next(Fault.DELAY_REQUEST, on=Call.REVERSAL)
+    with pytest.raises(TimeoutError):
+        counter.send("reversal", "op_1")
+    assert counter.effects("op_1") == 1
+
+    counter.bank.deliver_late()
+
+    assert counter.effects("op_1") == 0
+
+
+def test_a_delayed_copy_of_what_was_done_changes_nothing(counter: Counter) -> None:
+    counter.bank.next(Fault.DELAY_REQUEST)
+    with pytest.raises(TimeoutError):
+        counter.send("sale", "op_1")
+    reply = counter.send("sale", "op_1")
+
+    counter.bank.deliver_late()
+
+    assert counter.effects("op_1") == 1
+    assert counter.inquire("op_1") == reply
+
+
+def test_a_request_may_not_be_later_than_the_bank_declares(clock: Clock) -> None:
+    """Recovery waits `max_in_flight_s` and no longer: a bank that breaks that is another bank."""
+    with pytest.raises(InvalidRequest) as refused:
+        SimulatedBank(now=clock, late_by_s=60.1)
+
+    assert (refused.value.code, refused.value.field) == (ErrorCode.VALUE_INVALID, "late_by_s")
+
+
+def test_down_until_up(counter: Counter) -> None:
+    counter.bank.down()
+    for call in Call:
+        with pytest.raises(NotSent):
+            ask(counter, call)
+    counter.bank.up()
+
+    assert counter.outcome("sale", "op_1") == "approved"
+
+
+def test_the_script_goes_in_order_and_none_lets_a_call_pass(counter: Counter) -> None:
+    counter.bank.next(None, Fault.LOSE_REPLY, Fault.FAIL_BEFORE)
+
+    assert counter.outcome("sale", "op_1") == "approved"
+    with pytest.raises(TimeoutError):
+        counter.send("sale", "op_2")
+    with pytest.raises(ServerError):
+        counter.send("sale", "op_3")
+    assert counter.outcome("sale", "op_4") == "approved"
+
+
+def test_a_fault_waits_for_its_sort_of_call(counter: Counter) -> None:
+    counter.bank.next(Fault.LOSE_REPLY, on=Call.INQUIRY)
+
+    assert counter.outcome("sale", "op_1") == "approved"
+    assert counter.outcome("reversal", "op_1") == "approved"
+    with pytest.raises(TimeoutError):
+        counter.inquire("op_1")
+    assert counter.inquire("op_1").outcome is ReplyOutcome.DECLINED
+
+
+def test_a_fault_that_cannot_strike_an_inquiry_waits_for_a_request(counter: Counter) -> None:
+    counter.bank.next(Fault.DELAY_REQUEST)
+
+    assert counter.inquire("op_1").outcome is ReplyOutcome.NOT_FOUND
+    with pytest.raises(TimeoutError):
+        counter.send("sale", "op_1")
+
+
+@pytest.mark.parametrize(
+    ("number", "raised", "effects"),
+    [
+        ("4000000000010407", TimeoutError, 0),
+        ("4000000000010415", TimeoutError, 1),
+        ("4000000000010423", TimeoutError, 0),
+        ("4000000000010431", NotSent, 0),
+    ],
+)
+def test_a_card_may_bring_its_own_fault(
+    counter: Counter, number: str, raised: type[Exception], effects: int
+) -> None:
+    """Each time it is sent; what follows without the card goes well."""
+    for _ in range(2):
+        with pytest.raises(raised):
+            counter.send("authorize", "op_1", card=number)
+
+    assert counter.effects("op_1") == effects
+    assert counter.outcome("reversal", "op_1") == "approved"
+
+
+def test_the_script_comes_before_the_card(counter: Counter) -> None:
+    counter.bank.next(None)
+
+    assert counter.outcome("sale", "op_1", card="4000000000010415") == "approved"
+
+
+def outcomes_of(faults: Faults, calls: int) -> list[str]:
+    counter = Counter(SimulatedBank(now=Clock(), faults=faults))
+    seen = []
+    for number in range(calls):
+        try:
+            seen.append(counter.outcome("sale", f"op_{number}"))
+        except (TimeoutError, ServerError, NotSent) as error:
+            seen.append(type(error).__name__)
+    return seen
+
+
+@given(seed=st.integers())
+def test_a_seed_repeats_its_faults(seed: int) -> None:
+    faults = Faults(seed=seed, rates={Fault.LOSE_REPLY: 0.3, Fault.DOWN: 0.2})
+
+    assert outcomes_of(faults, 20) == outcomes_of(faults, 20)
+
+
+def test_rates_are_shares_of_the_calls() -> None:
+    faults = Faults(seed=7, rates={Fault.LOSE_REPLY: 0.3, Fault.DOWN: 0.2, Fault.FAIL_AFTER: 0.0})
+
+    tally = Tally(outcomes_of(faults, 1_000))
+
+    assert 250 < tally["TimeoutError"] < 350
+    assert 150 < tally["NotSent"] < 250
+    assert tally["approved"] == 1_000 - tally["TimeoutError"] - tally["NotSent"]
+
+
+def test_seeds_differ() -> None:
+    rates = {Fault.LOSE_REPLY: 0.5}
+
+    assert outcomes_of(Faults(seed=1, rates=rates), 30) != outcomes_of(
+        Faults(seed=2, rates=rates), 30
+    )
+
+
+@pytest.mark.parametrize(
+    "rates",
+    [
+        {Fault.DOWN: -0.1},
+        {Fault.DOWN: 1.1},
+        {Fault.DOWN: 0.6, Fault.LOSE_REPLY: 0.6},
+        {"down": 0.1},
+        {Fault.DOWN: float("nan")},
+    ],
+)
+def test_rates_that_are_none_are_refused(rates: dict[Fault, float]) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        Faults(seed=1, rates=rates)
+
+    assert (refused.value.code, refused.value.field) == (ErrorCode.VALUE_INVALID, "rates")
