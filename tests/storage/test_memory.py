@@ -8,7 +8,7 @@ from payplatform.testing.storage_contract import StorageContract
 
 
 class TestMemoryStorage(StorageContract):
-    def make_storage(self, folder: Path) -> Storage:
+    def make_storage(self, folder: Path) -> Storage:  # noqa: ARG002  # it keeps no files
         return MemoryStorage()
 
 

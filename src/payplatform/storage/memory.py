@@ -9,7 +9,7 @@ each of its steps before it lets go of it. Values are immutable, so they go in a
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from itertools import islice
@@ -36,7 +36,7 @@ class MemoryStorage:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._records: dict[type, dict[tuple[str, str], Record]] = {}
+        self._records: dict[type, dict[tuple[str, str], Any]] = {}
         self._ids: dict[tuple[type, str], list[str]] = {}
         self._claims: dict[tuple[Any, ...], str] = {}
         self._events: dict[tuple[str, str], dict[int, Event]] = {}
@@ -46,7 +46,7 @@ class MemoryStorage:
 
     def get(self, merchant_id: str, kind: type[R], record_id: str) -> R | None:
         with self._lock:
-            return cast("R | None", self._all(kind).get((merchant_id, record_id)))
+            return self._all(kind).get((merchant_id, record_id))
 
     def page(
         self,
@@ -89,19 +89,19 @@ class MemoryStorage:
 
     def merchants(self, *, before: str | None = None, limit: int) -> Sequence[Merchant]:
         with self._lock:
-            everybody = cast("Iterable[Merchant]", self._all(Merchant).values())
+            everybody = self._all(Merchant).values()
             older = (m for m in everybody if before is None or m.id < before)
             return sorted(older, key=lambda merchant: merchant.id, reverse=True)[:limit]
 
     def due_operations(self, now: datetime, *, limit: int) -> Sequence[Operation]:
         with self._lock:
-            operations = cast("Iterable[Operation]", self._all(Operation).values())
+            operations = self._all(Operation).values()
             due = [(o.next_try_at, o.id, o) for o in operations if _has_come(o.next_try_at, now)]
         return [operation for *_, operation in sorted(due, key=_first_two)[:limit]]
 
     def lapsed_payments(self, now: datetime, *, limit: int) -> Sequence[Payment]:
         with self._lock:
-            payments = cast("Iterable[Payment]", self._all(Payment).values())
+            payments = self._all(Payment).values()
             lapsed = [(p.lapses_at, p.id, p) for p in payments if _has_come(p.lapses_at, now)]
         return [payment for *_, payment in sorted(lapsed, key=_first_two)[:limit]]
 
@@ -135,7 +135,7 @@ class MemoryStorage:
     def close(self) -> None:
         """Do nothing: what is kept ends with the object."""
 
-    def _all(self, kind: type) -> dict[tuple[str, str], Record]:
+    def _all(self, kind: type[V]) -> dict[tuple[str, str], V]:
         return self._records.setdefault(kind, {})
 
     def _newest_first(self, merchant_id: str, kind: type[R], before: str | None) -> Iterator[R]:
@@ -143,12 +143,12 @@ class MemoryStorage:
         end = len(ids) if before is None else bisect_left(ids, before)
         records = self._all(kind)
         for at in range(end - 1, -1, -1):
-            yield cast("R", records[merchant_id, ids[at]])
+            yield records[merchant_id, ids[at]]
 
     def _claimant(self, kind: type[R], *claim: object) -> R | None:
         merchant_id = str(claim[0])
         record_id = self._claims.get((kind, *claim))
-        return None if record_id is None else cast("R", self._all(kind)[merchant_id, record_id])
+        return None if record_id is None else self._all(kind)[merchant_id, record_id]
 
     def _write(self, record: Record, undo: ExitStack) -> None:
         kind, key = type(record), (record.merchant_id, record.id)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from types import MappingProxyType, UnionType
 from typing import Any, Final, get_args, get_origin
 
@@ -274,18 +275,19 @@ _BY_NAME: Final[Mapping[str, st.SearchStrategy[Any]]] = MappingProxyType(
 """What the type alone does not tell; a name means the same in every value."""
 
 
-def any_of(kind: type, **fixed: Any) -> st.SearchStrategy[Any]:
-    """Any value of an attrs class, every field drawn but those that are given."""
+@cache
+def any_of(kind: type) -> st.SearchStrategy[Any]:
+    """Any value of an attrs class, every field drawn that makes two values differ."""
     attrs.resolve_types(kind)
-    drawn: dict[str, st.SearchStrategy[Any]] = {
+    drawn = {
         field.name: _BY_NAME.get(field.name, _of_type(field.type))
         for field in attrs.fields(kind)
-        if field.eq and field.name not in fixed
+        if field.eq
     }
     # A sealed card's number is not a count.
     if kind is SealedCard:
         drawn["number"] = st.binary()
-    return st.builds(kind, **drawn, **{name: st.just(value) for name, value in fixed.items()})
+    return st.builds(kind, **drawn)
 
 
 def _of_type(kind: Any) -> st.SearchStrategy[Any]:
@@ -299,7 +301,7 @@ def _of_type(kind: Any) -> st.SearchStrategy[Any]:
     if kind is Money:
         return st.builds(Money.minor, amounts, _BY_NAME["currency"])
     if attrs.has(kind):
-        return st.deferred(lambda: any_of(kind))
+        return any_of(kind)
     if issubclass(kind, StrEnum):
         return st.sampled_from(kind)
     return _PLAIN[kind]
@@ -319,6 +321,7 @@ _PLAIN: Final[Mapping[type, st.SearchStrategy[Any]]] = MappingProxyType(
 
 def any_record(kind: type, merchant_id: str, number: int = 1) -> st.SearchStrategy[Any]:
     """Any first version of a record of that kind, under a given id."""
+    names = {"id": an_id(kind, number), "merchant_id": merchant_id}
     if kind is Merchant:
-        return any_of(Merchant, id=merchant_id)
-    return any_of(kind, id=an_id(kind, number), merchant_id=merchant_id)
+        names = {"id": merchant_id}
+    return any_of(kind).map(lambda record: evolve(record, **names))

@@ -140,15 +140,21 @@ class ListsContract:
             page = storage.page(MINE, Payment, before=before, limit=limit)
             assert [payment.id for payment in page] == [an_id(Payment, n) for n in expected]
 
+    @pytest.mark.parametrize(("added", "removed"), [(1, 0), (0, 1), (2, 1)])
     def test_what_is_added_or_removed_meanwhile_does_not_disturb_the_walk(
-        self, storage: Storage
+        self, storage: Storage, added: int, removed: int
     ) -> None:
         write(storage, *(a_payment(MINE, number) for number in range(100, 200, 10)))
         seen: list[str] = []
         for payment in walk(storage, Payment, Filter(), 3):
-            newer = 1000 + len(seen)
-            write(storage, a_payment(MINE, newer))
-            storage.commit(Changes(merchant_id=MINE, removed=(payment,)))
+            newer = 1000 + 10 * len(seen)
+            storage.commit(
+                Changes(
+                    merchant_id=MINE,
+                    records=tuple(a_payment(MINE, newer + number) for number in range(added)),
+                    removed=(payment,) * removed,
+                )
+            )
             seen.append(payment.id)
         assert seen == [an_id(Payment, number) for number in range(190, 90, -10)]
 

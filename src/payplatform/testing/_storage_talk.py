@@ -63,14 +63,15 @@ def refuse(storage: Storage, changes: Changes) -> None:
 
 def walk(storage: Storage, kind: type, where: Filter, size: int) -> Iterator[Any]:
     """All that matches, a page at a time."""
-    page: Sequence[Any] = storage.page(MINE, kind, where, limit=size)
-    while page:
+    before: str | None = None
+    for _ in range(100):
+        page = storage.page(MINE, kind, where, before=before, limit=size)
         assert len(page) <= size
+        if not page:
+            return
         yield from page
-        page = storage.page(MINE, kind, where, before=page[-1].id, limit=size)
-
-
-# -- asking ----------------------------------------------------------------------------------------
+        before = page[-1].id
+    raise AssertionError("a hundred pages, and still no end")
 
 
 def changes_of(*records: Any) -> Changes:

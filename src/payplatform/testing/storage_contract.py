@@ -128,8 +128,9 @@ class StorageContract(ListsContract):
         self, storage: Storage, data: st.DataObject
     ) -> None:
         merchant_id, subject_id = a_fresh_merchant_id(), an_id(Payment, 1)
-        event = data.draw(any_of(Event, merchant_id=merchant_id, subject_id=subject_id))
-        posting = data.draw(any_of(Posting, merchant_id=merchant_id, payment_id=subject_id))
+        mine = {"merchant_id": merchant_id}
+        event = evolve(data.draw(any_of(Event)), subject_id=subject_id, **mine)
+        posting = evolve(data.draw(any_of(Posting)), payment_id=subject_id, **mine)
         told = data.draw(any_record(data.draw(st.sampled_from([Payment, PaymentMethod])), "m"))
         receipt = Receipt(merchant_id=merchant_id, operation_id="op_1", subject=told)
         changes = Changes(
