@@ -1,0 +1,56 @@
+"""Each example runs as a reader would run it, tells its story, and leaves nothing behind."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from payplatform.banks.simulated import TEST_CARDS
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+# What an example may take on a machine that has other things to do, too; alone, each takes one.
+LONGEST_S = 30
+NUMBERS = {card.number for card in TEST_CARDS}
+
+
+def run(example: Path, folder: Path) -> str:
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    told = subprocess.run(
+        [sys.executable, "-W", "error", str(example)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "TMPDIR": str(temporary)},
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_S,
+        check=False,
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert told.stderr == ""
+    assert list(temporary.iterdir()) == []
+    assert list(folder.iterdir()) == [temporary]
+    return told.stdout
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
+def test_an_example_runs_and_tells_a_story_without_card_numbers(
+    example: Path, tmp_path: Path
+) -> None:
+    story = run(example, tmp_path)
+
+    assert len(story.splitlines()) >= 5
+    digits = "".join(filter(str.isdigit, story))
+    assert not [number for number in NUMBERS if number in digits]
+
+
+def test_the_examples_are_those_that_the_docs_speak_of() -> None:
+    assert {example.stem for example in EXAMPLES} == {
+        "checkout",
+        "marketplace",
+        "nightly",
+        "quickstart",
+        "subscriptions",
+    }
