@@ -1,0 +1,382 @@
+"""Two platforms that live the same life: one in memory, one in a SQLite file.
+
+They have the same clock and the same ids, and two simulated banks that are given the same faults.
+So they must say the same, to the letter, whatever is asked of them: `Twins.both` asks both and sees
+to it. After each step the books of whatever was touched are checked on both sides.
+
+A process may die at any port call (`Fate`); the store, the bank and the master key outlive it.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
+from enum import Enum
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+from attrs import frozen
+
+from payplatform import (
+    MerchantClient,
+    Operation,
+    OperationKind,
+    Payment,
+    PaymentMethod,
+    PayPlatform,
+    PayPlatformError,
+)
+from payplatform._domain.events import Event
+from payplatform._domain.invariants import broken_in_payment
+from payplatform._domain.messages import BankCapabilities
+from payplatform.banks.simulated import Fault, SimulatedBank
+from payplatform.keys.local import LocalKeyService
+from payplatform.storage.memory import MemoryStorage
+from payplatform.storage.sqlite import SQLiteStorage
+from payplatform.testing import FakeClock, SeededIds
+
+Moment = Literal["before", "after"]
+
+
+class Died(BaseException):
+    """The process is gone: nothing that it has not written is left, and nothing more happens."""
+
+
+@frozen
+class Death:
+    """At which of the next port calls the process dies, counted from 1, and on which side of it."""
+
+    at_call: int
+    moment: Moment
+
+
+class Fate:
+    """Lets port calls pass, and kills at the one it was told."""
+
+    def __init__(self) -> None:
+        self.death: Death | None = None
+        self.calls = 0
+        self.dead = False
+
+    def await_death(self, death: Death | None) -> None:
+        """From here on count, and die as told; None: live."""
+        self.death, self.calls, self.dead = death, 0, False
+
+    def meet(self, call: Callable[[], Any]) -> Any:
+        """Make a port call, or die at it."""
+        if self.dead:
+            raise Died
+        self.calls += 1
+        doomed = self.death is not None and self.calls == self.death.at_call
+        if doomed and self.death is not None and self.death.moment == "before":
+            self.dead = True
+            raise Died
+        result = call()
+        if doomed:
+            self.dead = True
+            raise Died
+        return result
+
+
+class Mortal:
+    """A port as a process uses it: closing it is the process's affair, and leaves it as it is."""
+
+    def __init__(self, port: Any, fate: Fate) -> None:
+        self._port, self._fate = port, fate
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._port, name)
+        if not callable(value):
+            return value
+        return lambda *args, **kwargs: self._fate.meet(lambda: value(*args, **kwargs))
+
+    def close(self) -> None:
+        """Leave it open."""
+
+
+class Side:
+    """One of the twins: its store, its bank, its master key, and the process that uses them."""
+
+    def __init__(self, clock: FakeClock, bank: BankCapabilities, file: Path | None) -> None:
+        self.fate = Fate()
+        self.bank = SimulatedBank(now=clock, capabilities=bank)
+        self._file = file
+        self._clock = clock
+        self._ids = SeededIds(7)
+        self._keys = LocalKeyService.ephemeral()
+        self._storage: MemoryStorage | SQLiteStorage = MemoryStorage()
+        self.restart()
+
+    def restart(self) -> None:
+        """A new process: what the old one held in memory is gone, and its file is opened anew."""
+        self.fate.await_death(None)
+        if self._file is not None:
+            self._storage.close()
+            self._storage = SQLiteStorage(self._file)
+        self.pay = PayPlatform(
+            storage=Mortal(self._storage, self.fate),
+            bank=Mortal(self.bank, self.fate),
+            keys=Mortal(self._keys, self.fate),
+            now=self._clock,
+            new_id=self._ids,
+        )
+
+    def shop(self, merchant_id: str) -> MerchantClient:
+        return self.pay.merchant(merchant_id)
+
+    def close(self) -> None:
+        self._storage.close()
+        self.bank.close()
+
+    def findings(self, payment: Payment) -> list[str]:
+        """Every invariant that a payment breaks now, in words."""
+        operations = self.shop(payment.merchant_id).payments.operations(payment.id)
+        findings = broken_in_payment(
+            payment,
+            operations=operations,
+            events=self._storage.events(payment.merchant_id, payment.id),
+            postings=self._storage.postings(payment.merchant_id, payment.id),
+        )
+        twice = [o.id for o in operations if self.bank.effects(o.merchant_id, o.id) > 1]
+        return [
+            *(f"{finding.rule}: {finding.text}" for finding in findings),
+            *(f"the bank did {operation_id} more than once" for operation_id in twice),
+        ]
+
+
+@frozen
+class Told:
+    """What a caller got: a value, or an error as a value; `Died` if the process did not live."""
+
+    value: Any
+
+    @property
+    def is_death(self) -> bool:
+        return isinstance(self.value, Died)
+
+    @property
+    def error(self) -> PayPlatformError | None:
+        return self.value if isinstance(self.value, PayPlatformError) else None
+
+    @property
+    def code(self) -> str | None:
+        return None if self.error is None else str(self.error.code)
+
+    @property
+    def payment(self) -> Payment | None:
+        return self.value if isinstance(self.value, Payment) else None
+
+
+Ask = Callable[[Side], Any]
+
+
+class Twins:
+    """Both sides, and what they must have in common."""
+
+    def __init__(self, bank: BankCapabilities) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self.clock = FakeClock()
+        self.memory = Side(self.clock, bank, None)
+        self.sqlite = Side(self.clock, bank, Path(self._folder.name, "twin.db"))
+        self.secrets: set[str] = set()
+        self.events: dict[str, list[Event]] = {}
+
+    def close(self) -> None:
+        for side in self._sides:
+            side.close()
+        self._folder.cleanup()
+
+    @property
+    def _sides(self) -> tuple[Side, Side]:
+        return self.memory, self.sqlite
+
+    @property
+    def written(self) -> int:
+        """How many events there are by now."""
+        return sum(map(len, self.events.values()))
+
+    def challenge(self, operation_id: str, *, succeed: bool) -> None:
+        """Be the cardholder, if the banks still wait for one: on both sides, or on neither."""
+        waited = [_challenged(side.bank, operation_id, succeed=succeed) for side in self._sides]
+        assert waited[0] is waited[1]
+
+    def set_down(self, *, down: bool) -> None:
+        for side in self._sides:
+            if down:
+                side.bank.down()
+            else:
+                side.bank.up()
+
+    def make_well(self) -> None:
+        """Nothing goes wrong any more, and what was on its way has arrived."""
+        for side in self._sides:
+            side.fate.await_death(None)
+            side.bank.up()
+            side.bank._plan._script.clear()
+            side.bank.deliver_late()
+
+    def effects(self, operation: Operation) -> int:
+        """How often the bank did it."""
+        done = [side.bank.effects(operation.merchant_id, operation.id) for side in self._sides]
+        assert done[0] == done[1]
+        return done[0]
+
+    def was_done(self, operation: Operation) -> bool:
+        """What the bank's books say of an operation; a resume's are its target's."""
+        if operation.kind is OperationKind.RESUME:
+            return self.memory.bank.effects(operation.merchant_id, operation.target_id or "") > 0
+        return self.effects(operation) > 0
+
+    def agree_with_the_bank(
+        self, merchant_id: str, payment_id: str, *, by_a_person: bool = False
+    ) -> None:
+        """Our books of a payment say what the bank's say.
+
+        A person's word brings no time at which the authorization ends, so there what was let go and
+        what is still held are compared together.
+        """
+        for side in self._sides:
+            payments = side.shop(merchant_id).payments
+            facts = payments.get(payment_id).facts
+            theirs = [
+                side.bank.position(merchant_id, operation.id)
+                for operation in payments.operations(payment_id)
+                if operation.kind in (OperationKind.SALE, OperationKind.AUTHORIZE)
+            ]
+            names = ["authorized", "captured", "refunded"]
+            names += [] if by_a_person else ["voided", "expired"]
+            for name in names:
+                booked = sum(getattr(position, name) for position in theirs)
+                assert getattr(facts, name) == booked, f"{name}: ours and the bank's differ"
+            assert all(position.is_sound for position in theirs)
+            assert sum(position.pending_refund for position in theirs) == 0
+
+    def both(self, ask: Ask, trouble: Fault | Death | None = None) -> Told:
+        """Ask both the same: they must tell the same, and leave the same behind.
+
+        Args:
+            ask: what is asked.
+            trouble: what goes wrong meanwhile, or, of a fault, as soon as it can.
+        """
+        for side in self._sides:
+            if isinstance(trouble, Fault):
+                side.bank.next(trouble)
+            side.fate.await_death(trouble if isinstance(trouble, Death) else None)
+        told = [_told(ask, side) for side in self._sides]
+        said = [self._said(each) for each in told]
+        _alike(said, "tell different things")
+        if any(side.fate.dead for side in self._sides):
+            self.restart()
+        for side in self._sides:
+            side.fate.await_death(None)
+        self.check()
+        return told[0]
+
+    def restart(self) -> None:
+        for side in self._sides:
+            side.restart()
+
+    def check(self) -> None:
+        """Both have written the same events since the last check, and what they touch is sound."""
+        written = [side.pay.events.pending(limit=10_000) for side in self._sides]
+        said = [self._said(Told(events)) for events in written]
+        _alike(said, "have written different events")
+        for side, events in zip(self._sides, written, strict=True):
+            side.pay.events.mark_published(events)
+        for event in written[0]:
+            self.events.setdefault(event.subject_id, []).append(event)
+        touched = {(event.merchant_id, event.subject_id) for event in written[0]}
+        for merchant_id, subject_id in sorted(touched):
+            if subject_id.startswith("pay_"):
+                self._check_payment(merchant_id, subject_id)
+            for before, after in pairwise(self.events[subject_id]):
+                assert after.number == before.number + 1, "an event's number was skipped or used"
+
+    def _check_payment(self, merchant_id: str, payment_id: str) -> None:
+        said = []
+        for side in self._sides:
+            payments = side.shop(merchant_id).payments
+            payment = payments.get(payment_id)
+            assert side.findings(payment) == []
+            story = (payment, payments.operations(payment_id), payments.timeline(payment_id))
+            said.append(self._said(Told(story)))
+        _alike(said, "keep different things")
+
+    def _said(self, told: Told) -> str:
+        """What was told, to the letter, once it is known to give no secret away."""
+        text = canonical(told.value)
+        for form in (text, repr(told.value)):
+            given_away = [secret for secret in self.secrets if _holds(form, secret)]
+            assert not given_away, "what came back holds a card number or a security code"
+        return text
+
+
+def _alike(said: list[str], otherwise: str) -> None:
+    if said[0] != said[1]:
+        at = next(at for at, pair in enumerate(zip(*said, strict=False)) if len({*pair}) > 1)
+        places = (text[max(0, at - 80) : at + 80] for text in said)
+        raise AssertionError(f"memory and SQLite {otherwise}: " + " <-> ".join(places))
+
+
+def _told(ask: Ask, side: Side) -> Told:
+    try:
+        value = ask(side)
+        return Told(tuple(value) if isinstance(value, Iterator) else value)
+    except PayPlatformError as error:
+        return Told(error)
+    except Died as death:
+        return Told(death)
+
+
+def _challenged(bank: SimulatedBank, operation_id: str, *, succeed: bool) -> bool:
+    try:
+        bank.complete_challenge(operation_id, succeed=succeed)
+    except LookupError:
+        return False
+    return True
+
+
+def _holds(text: str, secret: str) -> bool:
+    """Whether a secret stands there by itself: three digits are in many a longer number."""
+    return re.search(rf"(?<![\w.#]){secret}(?![\w.])", text) is not None
+
+
+# What is random on purpose, so that no seed can repeat it: tokens, and keyed fingerprints.
+_RANDOM = {(PaymentMethod, "token"), (PaymentMethod, "fingerprint")}
+
+
+def canonical(value: object) -> str:
+    """All that a value says, as text: equal texts mean equal values, `replayed` included."""
+    if isinstance(value, PayPlatformError):
+        shown = {**vars(value), "chained": (value.__cause__, value.__context__)}
+        return f"{type(value).__name__}{canonical(shown)}"
+    kind = type(value)
+    if attrs.has(kind):
+        names = [field.name for field in attrs.fields(kind) if (kind, field.name) not in _RANDOM]
+        said = {name: getattr(value, name) for name in names}
+        return f"{kind.__name__}{canonical({**said, 'status': getattr(value, 'status', None)})}"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}={canonical(held)}" for key, held in value.items()) + "}"
+    if isinstance(value, Enum):
+        return str(value)
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(map(canonical, value)) + "]"
+    if isinstance(value, frozenset | set):
+        return "{" + ", ".join(sorted(map(canonical, value))) + "}"
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, int | timedelta):
+        return f"#{value}"
+    if value is None or isinstance(value, str | bytes | BaseException):
+        return repr(value)
+    raise AssertionError(f"say how to write down a {type(value).__name__}")
+
+
+def challenge_of(payment: Payment) -> str | None:
+    """The operation of a payment that waits for its cardholder."""
+    waiting = (o.id for o in payment.open_operations if o.state == "requires_action")
+    return next(waiting, None)
