@@ -74,7 +74,7 @@ class App(click.Group):
                 words or ["--help"], "payplatform", standalone_mode=False, obj=session
             )
         except (click.Abort, KeyboardInterrupt):
-            return _report(session, _INTERRUPTED, Exit.INTERRUPTED)
+            return _report(session, _interrupted_form(session), Exit.INTERRUPTED)
         except click.ClickException as error:
             return _report(session, _usage_form(error), Exit.USAGE)
         except PayPlatformError as error:
@@ -146,6 +146,13 @@ def _defect_form(error: Exception) -> dict[str, Any]:
     )
 
 
+def _interrupted_form(session: Session) -> dict[str, Any]:
+    hint = "What was being asked is on record: recover, or a repeat, finds out what became of it."
+    return _form(
+        "Interrupted", "interrupted", "interrupted", hint="" if session.repeat is None else hint
+    )
+
+
 def _form(
     kind: str,
     code: str,
@@ -168,13 +175,6 @@ def _form(
         "payment_id": payment_id,
     }
 
-
-_INTERRUPTED = _form(
-    "Interrupted",
-    "interrupted",
-    "interrupted",
-    hint="What was being asked of the bank is on record: payplatform recover finds out the rest.",
-)
 
 _EXIT_CODES_HELP = "\n".join(
     ["\b", "Exit codes:", *(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())]

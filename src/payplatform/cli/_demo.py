@@ -43,7 +43,9 @@ _NARROWEST = 40
 @common_options("json")
 @pass_session
 def demo(session: Session) -> Exit:
-    """A guided tour: tokenize, charge, decline, 3-D Secure, refund, a lost reply, the books.
+    """A guided tour, in a few seconds.
+
+    Tokenize, charge, a decline, 3-D Secure, a refund, a lost reply and its recovery, the books.
 
     Everything is really done, against the simulated bank, in a folder that is removed at the end.
     """
@@ -86,7 +88,7 @@ def _title(folder: Path) -> RenderableType:
 
 def _scene(number: int, scene: Scene) -> RenderableType:
     heading = Rule(Text(f"{number}  {scene.title}", style="bold cyan"), align="left", style="cyan")
-    return Group(Text(), heading, *(Padding(_part(part), (1, 0, 0, 3)) for part in scene.parts))
+    return Group(Text(), heading, *(Padding(_part(part), (1, 1, 0, 3)) for part in scene.parts))
 
 
 def _part(part: Part) -> RenderableType:
@@ -111,7 +113,7 @@ def _code(call: Callable[..., Any]) -> Text:
     source = shown_code(call)
     colours = Syntax(source, "python", theme="ansi_dark", background_color="default")
     lines = colours.highlight(source).split("\n")
-    return Text("\n").join(Text("│ ", style="cyan").append_text(line) for line in lines if line)
+    return Text("\n").join(Text.assemble(("│ ", "cyan"), line) for line in lines if line)
 
 
 def _table(part: Part) -> Table:
@@ -144,17 +146,15 @@ def _ending(tour: Tour, seconds: float) -> RenderableType:
         if tour.ended_well
         else ("The books do not agree. This is a defect; please report it.", "bold red")
     )
-    said = Text.assemble(
-        verdict,
-        f"  ({seconds} seconds; the folder is gone)\n\n",
-        ("payplatform init", "cyan"),
-        "                 a database of your own, here\n",
-        ("payplatform cards", "cyan"),
-        "                what else the simulated bank can do to you\n",
-        ("payplatform charge 19.99 EUR", "cyan"),
-        "     and it asks for the card",
+    said = Text.assemble(verdict, f"  ({seconds} seconds; the folder is gone)\n")
+    what_next = facts_grid(
+        [
+            ("payplatform init", "a database of your own, here"),
+            ("payplatform cards", "the test cards: all that can happen"),
+            ("payplatform charge 19.99 EUR", "a payment; it asks for the card"),
+        ]
     )
-    return Group(Text(), Panel(said, border_style="cyan", padding=(1, 2)))
+    return Group(Text(), Panel(Group(said, what_next), border_style="cyan", padding=(1, 2)))
 
 
 def shown_code(call: Callable[..., Any]) -> str:

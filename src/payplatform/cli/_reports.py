@@ -25,6 +25,7 @@ from payplatform.cli import _forms
 from payplatform.cli._bank_books import differences
 from payplatform.cli._exits import Exit
 from payplatform.cli._screen import (
+    counted,
     facts_grid,
     payment_text,
     payments_table,
@@ -42,10 +43,12 @@ _FIRST_NAME = "My shop"
 @common_options("json", "db")
 @pass_session
 def init(session: Session, *, name: str | None) -> Exit:
-    """Make a database, its key file and a merchant. To run it again does no harm."""
+    """Make a database, its key file and a merchant.
+
+    To run it again does no harm. Another --name adds another merchant.
+    """
     missing = [file for file in _files_of(session) if not file.exists()]
-    is_new = not Path(session.db).exists()
-    with session.opened(SimulatedBank(session.bank_file), make_key=is_new) as (pay, _):
+    with session.set_up() as pay:
         merchant, is_new_merchant = _merchant_named(pay, name)
     made = [str(file) for file in missing if file.exists()]
     document = {
@@ -67,7 +70,9 @@ def _merchant_named(pay: PayPlatform, name: str | None) -> tuple[Merchant, bool]
     """The merchant of that name, or the newest where none is asked for; made if there is none."""
     fitting = (m for m in pay.merchants.list() if name is None or m.name == name)
     found = next(fitting, None)
-    return (found, False) if found else (pay.merchants.create(name=name or _FIRST_NAME), True)
+    if found is not None:
+        return found, False
+    return pay.merchants.create(name=_FIRST_NAME if name is None else name), True
 
 
 def _set_up_text(
@@ -101,7 +106,10 @@ def _set_up_text(
 @common_options("json")
 @pass_session
 def cards(session: Session) -> Exit:
-    """The simulated bank's test cards, and what each of them does. None is anybody's."""
+    """The test cards, and what each of them does.
+
+    The simulated bank knows them. None is anybody's.
+    """
     rows = test_cards_table()
     names = ("number", "brand", "outcome", "words")
     document = {"cards": [dict(zip(names, row, strict=True)) for row in rows]}
@@ -167,7 +175,7 @@ def list_(
 @common_options("json", "merchant", "db")
 @pass_session
 def show(session: Session, *, payment: str) -> Exit:
-    """A payment's facts, and its whole history in words."""
+    """A payment's facts, and its history in words."""
     with session.shop() as (shop, _):
         found = shop.payments.get(payment)
         events = shop.payments.timeline(payment)
@@ -199,7 +207,7 @@ def show(session: Session, *, payment: str) -> Exit:
 @common_options("json", "db")
 @pass_session
 def recover(session: Session, *, watch: float | None, limit: int) -> Exit:
-    """Find out what became of operations that were left unclear.
+    """Find out what became of unclear operations.
 
     An unclear operation is looked at when it is due: at once, then after a minute, after five, and
     so on. To run this often does no harm.
@@ -260,7 +268,7 @@ class Check:
 @common_options("json", "db")
 @pass_session
 def doctor(session: Session) -> Exit:
-    """Check the database, every invariant of what is in it, and the bank's books beside it."""
+    """Check the database, its payments and the bank's books."""
     with session.platform() as (pay, bank):
         report = pay.doctor()
         unresolved = [
@@ -303,26 +311,29 @@ def _files_check(files: Sequence[Path]) -> Check:
 
 
 def _invariants_check(report: DoctorReport) -> Check:
-    seen = f"{report.payments} payments and {report.payment_methods} cards"
-    seen += f" of {report.merchants} merchants"
-    broken = f"; {len(report.findings)} broken" if report.findings else " hold"
-    return Check(name="invariants", is_ok=report.ok, text=seen + broken)
+    counts = (
+        (report.merchants, "merchant"),
+        (report.payments, "payment"),
+        (report.payment_methods, "card"),
+    )
+    seen = ", ".join(counted(count, noun) for count, noun in counts)
+    broken = counted(len(report.findings), "broken rule") if report.findings else "all rules hold"
+    return Check(name="invariants", is_ok=report.ok, text=f"{broken}: {seen}")
 
 
 def _books_check(session: Session, pay: PayPlatform, bank: SimulatedBank) -> Check:
     if not session.bank_file.is_file():
         return Check(name="bank", is_ok=True, text="not compared: the simulated bank has no books")
     compared, differing = differences(pay, bank)
-    text = f"{compared} payments compared with the simulated bank's statement"
-    if differing:
-        text += "; different: " + ", ".join(differing)
+    text = f"{counted(compared, 'payment')} compared with the simulated bank's statement"
+    text += f": {', '.join(differing)} differ" if differing else ": equal"
     return Check(name="bank", is_ok=not differing, text=text)
 
 
 def _review_check(unresolved: Iterable[Operation]) -> Check:
     states = [operation.state for operation in unresolved]
     waiting = states.count(OperationState.NEEDS_REVIEW)
-    text = f"{waiting} wait for a person, {len(states) - waiting} for payplatform recover"
+    text = f"unclear ones: {waiting} for a person, {len(states) - waiting} for payplatform recover"
     return Check(name="operations", is_ok=not waiting, text=text)
 
 

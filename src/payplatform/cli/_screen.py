@@ -85,9 +85,13 @@ def span_text(span: timedelta) -> str:
     seconds = int(span.total_seconds())
     for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
         if seconds >= size and seconds % size == 0:
-            count = seconds // size
-            return f"{count} {unit}" + ("" if count == 1 else "s")
-    return f"{seconds} seconds"
+            return counted(seconds // size, unit)
+    return counted(seconds, "second")
+
+
+def counted(count: int, noun: str) -> str:
+    """A count and what is counted: `1 card`, `2 cards`."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
 def facts_grid(rows: Iterable[tuple[str, RenderableType | None]]) -> Table:
@@ -185,7 +189,7 @@ def advice_text(decline: Decline) -> str:
     """What the merchant does next, in words."""
     if decline.retry_after is None:
         return _ADVICE[decline.advice]
-    return f"{_ADVICE[decline.advice]}; not before {span_text(decline.retry_after)} have passed"
+    return f"{_ADVICE[decline.advice]} (the wait: {span_text(decline.retry_after)})"
 
 
 def payments_table(payments: Sequence[Payment], *, width: int) -> Table:

@@ -114,22 +114,24 @@ class Session:
                 field="db",
                 hint="The command line speaks to the simulated bank alone; ask yours in Python.",
             )
-        with self.opened(SimulatedBank(self.bank_file if has_bank else None)) as opened:
-            yield opened
+        with (
+            closing(SimulatedBank(self.bank_file if has_bank else None)) as bank,
+            PayPlatform.open(self.db, bank=bank, keys=self._keys()) as pay,
+        ):
+            yield pay, bank
 
-    @contextmanager
-    def opened(
-        self, bank: SimulatedBank, *, make_key: bool = False
-    ) -> Iterator[tuple[PayPlatform, SimulatedBank]]:
-        """The platform; a key is never made for a database that was sealed under another."""
-        with closing(bank):
-            keys = (
-                LocalKeyService.from_env(MASTER_KEY_VARIABLE)
-                if self.key_is_in_environment
-                else LocalKeyService.open(self.key_file, create=make_key)
-            )
-            with PayPlatform.open(self.db, bank=bank, keys=keys) as pay:
-                yield pay, bank
+    def set_up(self) -> PayPlatform:
+        """The platform on a database that is made if it is not there, with all that belongs to it.
+
+        A key is made for a new database alone: an old one's cards are sealed under another.
+        """
+        keys = self._keys() if Path(self.db).is_file() else None
+        return PayPlatform.open(self.db, keys=keys)
+
+    def _keys(self) -> LocalKeyService:
+        if self.key_is_in_environment:
+            return LocalKeyService.from_env(MASTER_KEY_VARIABLE)
+        return LocalKeyService.open(self.key_file, create=False)
 
     @contextmanager
     def shop(self, *, asks_bank: bool = False) -> Iterator[tuple[MerchantClient, SimulatedBank]]:

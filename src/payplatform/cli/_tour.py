@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -74,19 +75,23 @@ class Tour:
 
     def scenes(self) -> Iterator[Scene]:
         """Each scene as soon as it has been played."""
-        bank = SimulatedBank(self.folder / "shop.db.bank", now=self.clock)
-        pay, shop, ada = calls.open_shop(self.folder / "shop.db", bank, self.clock)
-        with pay:
-            yield self._opened(shop)
-            card = calls.keep_card(shop, ada, GOOD_CARD, self._expiry)
-            yield self._kept(card)
-            yield self._charged(shop, bank, card)
-            yield self._declined(shop, card, self._card(shop, ada, POOR_CARD))
-            yield self._challenged(shop, bank, self._card(shop, ada, CHALLENGED_CARD))
-            delivered = self._delivered(shop, card)
-            yield delivered
-            yield self._lost(pay, shop, bank, card)
-            yield self._books(pay, shop, bank)
+        with closing(SimulatedBank(self.folder / "shop.db.bank", now=self.clock)) as bank:
+            pay, shop, ada = calls.open_shop(self.folder / "shop.db", bank, self.clock)
+            with pay:
+                yield from self._played(pay, shop, bank, ada)
+
+    def _played(
+        self, pay: PayPlatform, shop: MerchantClient, bank: SimulatedBank, ada: Customer
+    ) -> Iterator[Scene]:
+        yield self._opened(shop)
+        card = calls.keep_card(shop, ada, GOOD_CARD, self._expiry)
+        yield self._kept(card)
+        yield self._charged(shop, bank, card)
+        yield self._declined(shop, card, self._card(shop, ada, POOR_CARD))
+        yield self._challenged(shop, bank, self._card(shop, ada, CHALLENGED_CARD))
+        yield self._delivered(shop, card)
+        yield self._lost(pay, shop, bank, card)
+        yield self._books(pay, shop, bank)
 
     @property
     def _expiry(self) -> str:
@@ -185,9 +190,9 @@ class Tour:
         action = payment.action
         asked = Part(
             "The card's bank wants to know that it is Ada (3-D Secure). The payment waits; your "
-            "page sends her to the address.",
+            "page sends her to an address.",
             calls.charge_challenged_card,
-            {"status": payment.status, "send her to": action and action.url},
+            {"status": payment.status, "address": action and action.url},
         )
         if action is not None:
             bank.complete_challenge(action.url)
@@ -297,7 +302,7 @@ class Tour:
             calls.read_timeline,
             columns=("no.", "what happened", "amounts"),
             rows=[
-                (event.number, str(event), ", ".join(changes_text(event.change, told.currency)))
+                (event.number, str(event), "\n".join(changes_text(event.change, told.currency)))
                 for event in timeline
             ],
         )
@@ -309,7 +314,7 @@ class Tour:
             "And do we have what the bank has? Our books on the left, the bank's statement, "
             "which is kept by other code in another file, on the right.",
             calls.read_books,
-            columns=("status", "we: taken", "given back", "bank: taken", "given back", "equal"),
+            columns=("status", "we took", "gave back", "bank took", "it gave back", "equal"),
             rows=[
                 (
                     comparison.payment.status,

@@ -90,7 +90,10 @@ def starting_options(command: F) -> F:
 @money_options
 @pass_session
 def charge(session: Session, /, **given: Any) -> Exit:
-    """Take money: 19.99 EUR. The card is asked for unless one is named."""
+    """Take money, such as 19.99 EUR.
+
+    The card is asked for at a hidden prompt, unless one is named or comes on standard input.
+    """
     return _start(session, lambda shop: shop.payments.charge, **given)
 
 
@@ -102,7 +105,10 @@ def charge(session: Session, /, **given: Any) -> Exit:
 @money_options
 @pass_session
 def authorize(session: Session, /, **given: Any) -> Exit:
-    """Have money held on a card; capture takes it later, void lets it go."""
+    """Have money held on a card.
+
+    capture takes it later, void lets it go. The card is given as to charge.
+    """
     return _start(session, lambda shop: shop.payments.authorize, **given)
 
 
@@ -164,7 +170,10 @@ def retry(
     key: str | None,
     timeout_s: float | None,
 ) -> Exit:
-    """Try a payment again that was declined or failed, with the same card or another."""
+    """Try a declined or failed payment again.
+
+    With the same card, unless another is named or asked for.
+    """
     if payment_method is not None and (card_stdin or ask_card):
         raise _one_card_only()
     with session.shop(asks_bank=True) as (shop, _):
@@ -206,7 +215,7 @@ def resume(
     key: str | None,
     timeout_s: float | None,
 ) -> Exit:
-    """Go on once the cardholder has proved who they are (3-D Secure)."""
+    """Go on after the cardholder's 3-D Secure challenge."""
     with session.shop(asks_bank=True) as (shop, bank):
         found = shop.payments.get(payment)
         if play_cardholder is not None:
@@ -235,7 +244,7 @@ def _play_cardholder(bank: SimulatedBank, payment: Payment, *, succeed: bool) ->
 @money_options
 @pass_session
 def capture(session: Session, /, *, final: bool, **given: Any) -> Exit:
-    """Take money that is authorized: all of it, or AMOUNT."""
+    """Take held money: all of it, or AMOUNT."""
     return _follow_up(session, lambda shop: shop.payments.capture, given, final=final)
 
 
@@ -246,7 +255,7 @@ def capture(session: Session, /, *, final: bool, **given: Any) -> Exit:
 @money_options
 @pass_session
 def void(session: Session, /, **given: Any) -> Exit:
-    """Let go of money that is authorized and not captured: all of it, or AMOUNT."""
+    """Let go of held money: all of it, or AMOUNT."""
     return _follow_up(session, lambda shop: shop.payments.void, given)
 
 
@@ -257,7 +266,7 @@ def void(session: Session, /, **given: Any) -> Exit:
 @money_options
 @pass_session
 def refund(session: Session, /, **given: Any) -> Exit:
-    """Give back money that was captured: all of it, or AMOUNT."""
+    """Give money back: all of it, or AMOUNT."""
     return _follow_up(session, lambda shop: shop.payments.refund, given)
 
 

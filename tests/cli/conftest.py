@@ -1,0 +1,26 @@
+"""A database that `payplatform init` has made, fresh for each test."""
+
+from pathlib import Path
+
+import pytest
+from command_line import Shell, copied
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new database, made once and copied for each test."""
+    db = tmp_path_factory.mktemp("template") / "shop.db"
+    assert Shell(db)("init").code == 0
+    return db
+
+
+@pytest.fixture
+def shell(template: Path, tmp_path: Path) -> Shell:
+    """Commands on a database with one merchant and nothing else."""
+    return copied(template, tmp_path)
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Shell:
+    """Commands where no database is yet."""
+    return Shell(tmp_path / "shop.db")
