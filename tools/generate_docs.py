@@ -95,8 +95,8 @@ def first_sentence(thing: Any) -> str:
 def attribute_words(thing: type) -> dict[str, str]:
     """What the `Attributes:` of a docstring say, by name."""
     text = inspect.getdoc(thing) or ""
-    _, _, listed = text.partition("Attributes:\n")
-    words = re.split(r"\n {4}(?=\w+: )", "\n" + listed.rstrip())
+    listed = text.partition("Attributes:\n")[2].partition("\n\n")[0]
+    words = re.split(r"\n {4}(?=\w+: )", "\n" + listed)
     pairs = (entry.partition(": ") for entry in words if entry.strip())
     return {name: " ".join(said.split()) for name, _, said in pairs}
 
