@@ -44,7 +44,7 @@ _MAX_METADATA_VALUE: Final = 500
 # surrogates: they break lines, hide text or cannot be stored.
 _NOT_PRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
-_ID_PREFIX: Final = re.compile(r"([a-z]+)_")
+_ID_PREFIX: Final = re.compile(r"([a-z]{1,8})_")
 # TypeID text form: 128 bits in 26 characters of Crockford's base 32, so the first is at most 7.
 _ID_SUFFIX: Final = re.compile(r"[0-7][0-9a-hjkmnp-tv-z]{25}")
 _EMAIL: Final = re.compile(r"[^@\s]{1,64}@[^@\s.]+(?:\.[^@\s.]+)*")

@@ -104,7 +104,7 @@ class Operations(Room):
             NotAllowed: it is not in review.
             OutcomeUnknown: the decision could not be stored.
         """
-        if outcome not in tuple(_OUTCOMES):
+        if not isinstance(outcome, str) or outcome not in _OUTCOMES:
             raise InvalidRequest(
                 "outcome must be one of " + ", ".join(_OUTCOMES),
                 code=ErrorCode.VALUE_INVALID,

@@ -7,11 +7,11 @@ with `replayed` set, and moves no money.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from payplatform._domain.commands import Command, Verb
+from payplatform._domain.decisions import security_code_not_allowed
 from payplatform._domain.events import Event
 from payplatform._domain.money import Money, require_positive
 from payplatform._domain.operations import Initiator, Operation
@@ -19,6 +19,7 @@ from payplatform._domain.payments import Payment, PaymentStatus
 from payplatform._domain.secret import Secret
 from payplatform._domain.text import clean_id
 from payplatform._domain.text import idempotency_key as clean_key
+from payplatform._engine.exchange import LONGEST_TIMEOUT_S
 from payplatform.client._room import (
     REFERENCE_LENGTH,
     Room,
@@ -28,8 +29,6 @@ from payplatform.client._room import (
 )
 from payplatform.errors import ErrorCode, InvalidRequest, NotFound
 from payplatform.ports import Filter
-
-LONGEST_TIMEOUT_S = 600.0
 
 
 class Payments(Room):
@@ -429,11 +428,7 @@ class Payments(Room):
             )
         initiator = _initiator(initiated_by)
         if initiator is Initiator.MERCHANT and security_code is not None:
-            raise InvalidRequest(
-                "security_code is the cardholder's to give: leave it out of a merchant's charge",
-                code=ErrorCode.SECURITY_CODE_NOT_ALLOWED,
-                field="security_code",
-            )
+            raise security_code_not_allowed()
         command = Command(
             verb=verb,
             merchant_id=self._merchant_id,
@@ -506,7 +501,7 @@ def a_timeout(timeout_s: float | None) -> float | None:
         raise InvalidRequest(
             "timeout_s must be a number of seconds", code=ErrorCode.TYPE_INVALID, field="timeout_s"
         )
-    if not (math.isfinite(timeout_s) and 0 < timeout_s <= LONGEST_TIMEOUT_S):
+    if not 0 < timeout_s <= LONGEST_TIMEOUT_S:
         raise InvalidRequest(
             f"timeout_s must be more than 0 and at most {LONGEST_TIMEOUT_S:.0f}",
             code=ErrorCode.VALUE_INVALID,
@@ -545,7 +540,7 @@ def _statuses(value: object) -> frozenset[PaymentStatus]:
 def _a_time(value: object, *, field: str) -> datetime | None:
     if value is None:
         return None
-    if not isinstance(value, datetime) or value.tzinfo is None:
+    if not isinstance(value, datetime) or value.utcoffset() is None:
         raise InvalidRequest(
             f"{field} must be a datetime with a time zone", code=ErrorCode.TYPE_INVALID, field=field
         )
