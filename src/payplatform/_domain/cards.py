@@ -198,7 +198,7 @@ def require_not_expired(card: Expiring, now: datetime) -> None:
             no time zone.
     """
     if _is_over(card, now):
-        raise _refused("the card has expired", ErrorCode.CARD_EXPIRED, "expiry")
+        raise _refused("expiry is past: the card has expired", ErrorCode.CARD_EXPIRED, "expiry")
 
 
 def security_code(text: str, brand: Brand) -> Secret:

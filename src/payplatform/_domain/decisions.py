@@ -149,6 +149,26 @@ def verify_method(command: Command, method: PaymentMethod, world: World) -> Step
     return _started(operation, method, world)
 
 
+def require_code_allowed(operation: Operation) -> None:
+    """Pass when a security code may come with an operation: whoever knows it is there.
+
+    Raises:
+        InvalidRequest: the merchant initiates: `security_code_not_allowed`.
+    """
+    credential = operation.stored_credential
+    if credential is not None and credential.initiator is Initiator.MERCHANT:
+        raise security_code_not_allowed()
+
+
+def security_code_not_allowed() -> InvalidRequest:
+    """The error for a security code where the merchant initiates: he may not have kept one."""
+    return InvalidRequest(
+        "security_code is the cardholder's to give: leave it out of a merchant's charge",
+        code=ErrorCode.SECURITY_CODE_NOT_ALLOWED,
+        field="security_code",
+    )
+
+
 def take_over(operation: Operation, world: World) -> Operation:
     """The operation as whoever recovers it claims it: a higher epoch, which fences off the rest."""
     lease_until = world.now + world.lease
@@ -356,7 +376,9 @@ def _require_idle(payment: Payment) -> None:
 def _require_unexpired(method: PaymentMethod, world: World) -> None:
     if world.now >= expiry_moment(method.expiry_year, method.expiry_month):
         raise InvalidRequest(
-            "the card has expired", code=ErrorCode.CARD_EXPIRED, field="payment_method"
+            "payment_method is a card that has expired",
+            code=ErrorCode.CARD_EXPIRED,
+            field="payment_method",
         )
 
 

@@ -16,6 +16,7 @@ from payplatform._domain.decisions import (
     Step,
     World,
     follow_up,
+    require_code_allowed,
     retry_payment,
     start_payment,
     verify_method,
@@ -151,6 +152,7 @@ class Flow:
         card = self._vault.open(operation.merchant_id, sealed, brand=method.brand)
         if code is None:
             return card
+        require_code_allowed(operation)
         return evolve(card, security_code=security_code(code.reveal(), method.brand))
 
     def _ask(self, step: Step, card: CardDetails | None, timeout_s: float | None) -> Subject:
