@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -22,10 +23,10 @@ from payplatform.client.operations import Operations
 from payplatform.client.payment_methods import PaymentMethods
 from payplatform.client.payments import Payments
 from payplatform.errors import ErrorCode, InvalidRequest, NotAllowed
+from payplatform.ports import Bank, KeyService, Storage
 
 if TYPE_CHECKING:
     from payplatform._engine.engine import Engine
-    from payplatform.ports import Bank, KeyService, Storage
 
 MASTER_KEY_VARIABLE = "PAYPLATFORM_MASTER_KEY"
 
@@ -58,15 +59,18 @@ class PayPlatform:
             settings: how long things may take.
 
         Raises:
-            InvalidRequest: the clock gives no times with a time zone.
+            InvalidRequest: one of them is not what it has to be; a clock, for one, that gives no
+                times with a time zone.
         """
         from payplatform._engine.engine import Engine
 
+        _require_ports(storage=storage, bank=bank, keys=keys)
+        _require_options(now=now, new_id=new_id, settings=settings)
         self._opened: Engine | None = Engine(
             storage=storage,
             bank=bank,
             keys=keys,
-            now=_a_clock(now or _utc_now),
+            now=_utc_now if now is None else _in_utc(now),
             new_id=new_id or _typeid_maker(),
             settings=settings or Settings(),
         )
@@ -100,26 +104,33 @@ class PayPlatform:
             The platform.
 
         Raises:
-            InvalidRequest: the path is no path, or a URL of a kind that is not supported.
+            InvalidRequest: the path is no path, or a URL of a kind that is not supported; or an
+                argument is not what it has to be. Nothing was created.
             StorageUnavailable: the file cannot be opened, is damaged, or is a newer release's.
             VaultError: the key file cannot be read, or is open to others.
         """
         path = _a_path(path_or_url)
+        _require_ports(are_optional=True, bank=bank, keys=keys)
+        _require_options(now=now, new_id=new_id, settings=settings)
         from payplatform.banks.simulated import SimulatedBank
         from payplatform.keys.local import LocalKeyService
         from payplatform.storage.sqlite import SQLiteStorage
 
-        storage = SQLiteStorage(path)
-        if keys is None and MASTER_KEY_VARIABLE in os.environ:
-            keys = LocalKeyService.from_env(MASTER_KEY_VARIABLE)
-        return cls(
-            storage=storage,
-            bank=bank or SimulatedBank(f"{path}.bank", now=now),
-            keys=keys or LocalKeyService.open(Path(f"{path}.key")),
-            now=now,
-            new_id=new_id,
-            settings=settings,
-        )
+        with ExitStack() as opened:
+            storage = SQLiteStorage(path)
+            opened.callback(storage.close)
+            if bank is None:
+                bank = SimulatedBank(f"{path}.bank", now=now)
+                opened.callback(bank.close)
+            if keys is None and MASTER_KEY_VARIABLE in os.environ:
+                keys = LocalKeyService.from_env(MASTER_KEY_VARIABLE)
+            elif keys is None:
+                keys = LocalKeyService.open(Path(f"{path}.key"))
+            platform = cls(
+                storage=storage, bank=bank, keys=keys, now=now, new_id=new_id, settings=settings
+            )
+            opened.pop_all()
+        return platform
 
     @classmethod
     def sandbox(
@@ -142,15 +153,19 @@ class PayPlatform:
 
         Returns:
             The platform.
+
+        Raises:
+            InvalidRequest: an argument is not what it has to be.
         """
+        _require_options(now=now, new_id=new_id, settings=settings)
         from payplatform.banks.simulated import SimulatedBank
         from payplatform.keys.local import LocalKeyService
         from payplatform.storage.memory import MemoryStorage
 
         return cls(
             storage=MemoryStorage(),
-            bank=bank or SimulatedBank(now=now),
-            keys=keys or LocalKeyService.ephemeral(),
+            bank=SimulatedBank(now=now) if bank is None else bank,
+            keys=LocalKeyService.ephemeral() if keys is None else keys,
             now=now,
             new_id=new_id,
             settings=settings,
@@ -285,12 +300,18 @@ class Outbox:
         """Say that these have been passed on. They stay in their payment's timeline.
 
         Args:
-            events: events, or their ids. One that is marked already does no harm.
+            events: several events, or their ids. One that is marked already does no harm.
 
         Raises:
-            InvalidRequest: one is no event's id.
+            InvalidRequest: that is not several, or one is no event and no event's id.
             StorageUnavailable: the store failed.
         """
+        if isinstance(events, str | bytes) or not isinstance(events, Iterable):
+            raise InvalidRequest(
+                "events must be a list of events, or of their ids",
+                code=ErrorCode.TYPE_INVALID,
+                field="events",
+            )
         ids = [event.id if isinstance(event, Event) else event for event in events]
         checked = [clean_id(event_id, prefix="evt", field="events") for event_id in ids]
         self._engine().storage.mark_published(checked)
@@ -300,14 +321,40 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)  # noqa: TID251  # the one place where the clock comes from
 
 
-def _a_clock(now: Callable[[], datetime]) -> Callable[[], datetime]:
-    if not callable(now) or getattr(now(), "tzinfo", None) is None:
-        raise InvalidRequest(
-            "now must be a callable that gives times with a time zone",
-            code=ErrorCode.TYPE_INVALID,
-            field="now",
-        )
-    return now
+def _in_utc(now: Callable[[], datetime]) -> Callable[[], datetime]:
+    """The same clock in UTC: elsewhere, adding a wait to a time is wrong when summer begins."""
+    return lambda: now().astimezone(UTC)
+
+
+_PORTS: dict[str, type] = {"storage": Storage, "bank": Bank, "keys": KeyService}
+
+
+def _require_ports(*, are_optional: bool = False, **ports: object) -> None:
+    """Pass when each port is an object with all that its protocol promises."""
+    for field, port in ports.items():
+        if port is None and are_optional:
+            continue
+        promised = [name for name in vars(_PORTS[field]) if not name.startswith("_")]
+        if isinstance(port, type) or not all(hasattr(port, name) for name in promised):
+            raise _wrong(field, f"must be a {_PORTS[field].__name__} as in payplatform.ports")
+
+
+def _require_options(*, now: object, new_id: object, settings: object) -> None:
+    if now is not None and not _is_clock(now):
+        raise _wrong("now", "must be a callable that gives times with a time zone")
+    if new_id is not None and not callable(new_id):
+        raise _wrong("new_id", "must be a callable that makes an id from its prefix")
+    if settings is not None and not isinstance(settings, Settings):
+        raise _wrong("settings", "must be Settings")
+
+
+def _is_clock(now: object) -> bool:
+    time = now() if callable(now) else None
+    return isinstance(time, datetime) and time.utcoffset() is not None
+
+
+def _wrong(field: str, rule: str) -> InvalidRequest:
+    return InvalidRequest(f"{field} {rule}", code=ErrorCode.TYPE_INVALID, field=field)
 
 
 def _typeid_maker() -> Callable[[str], str]:
