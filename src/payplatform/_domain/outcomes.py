@@ -131,13 +131,18 @@ def settle(
     state = next_state(operation.state, verdict.trigger)
     if state is None:
         return None
-    operation = _moved(operation, state, verdict, world)
+    was, operation = operation.state, _moved(operation, state, verdict, world)
     if isinstance(subject, PaymentMethod):
-        return _settled_method(operation, subject, verdict, world)
-    waiting = _settled_target(target, verdict, world)
-    return _settled_payment(
-        operation, subject, verdict, waiting=waiting, method=method, world=world
-    )
+        step = _settled_method(operation, subject, verdict, world)
+    else:
+        waiting = _settled_target(target, verdict, world)
+        step = _settled_payment(
+            operation, subject, verdict, waiting=waiting, method=method, world=world
+        )
+    if state is was and _action_of(step.subject) == _action_of(subject):
+        # Nothing new to tell: a repeat goes on telling what was told when it was new.
+        return evolve(step, changes=evolve(step.changes, receipts=()))
+    return step
 
 
 def late_answer(operation: Operation, subject: Subject, verdict: Verdict, world: World) -> Changes:
@@ -408,6 +413,10 @@ def _action(payment: Payment, operation: Operation, verdict: Verdict) -> Action 
     if any(o.state is OperationState.REQUIRES_ACTION for o in payment.open_operations):
         return payment.action
     return None
+
+
+def _action_of(subject: Subject) -> Action | None:
+    return subject.action if isinstance(subject, Payment) else None
 
 
 def _latest_decline(payment: Payment, operation: Operation, verdict: Verdict) -> Decline | None:
