@@ -285,6 +285,9 @@ def _capture_amount(command: Command, payment: Payment, world: World) -> int:
     final = command.final or not world.bank.multi_capture
     if final and payment.has_open(OperationKind.CAPTURE):
         raise _refused(payment, ErrorCode.OPERATION_OPEN, "a capture of it is under way")
+    if final and payment.has_open(OperationKind.INCREMENT):
+        # The bank would release what the increment holds, and nobody knows yet what that is.
+        raise _refused(payment, ErrorCode.OPERATION_OPEN, "an increment of it is under way")
     _require_not_expired(payment, world)
     limit = payment.capturable_minor
     if limit <= 0:
