@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -95,10 +95,14 @@ class Asked:
 
     merchant_id: str
     key: str
-    again: Callable[[Side], Any]
-    otherwise: Callable[[Side], Any]
-    told: Told
-    state: str = ""
+    call: Call
+    again: Callable[[Side], Any] = field(repr=False)
+    otherwise: Callable[[Side], Any] = field(repr=False)
+    told: Told = field(repr=False)
+    state: str
+
+    def _repr_pretty_(self, printer: Any, _: bool) -> None:
+        printer.text(repr(self))
 
 
 class Histories(RuleBasedStateMachine):
@@ -110,8 +114,7 @@ class Histories(RuleBasedStateMachine):
     def open(self, bank: str, number: str, verb: str, money: Money) -> None:
         """One merchant, and one payment that nothing went wrong with."""
         self.bank = BANKS[bank]
-        self.twins = Twins(self.bank)
-        self.twins.secrets.update(CARDS, CODES.values())
+        self.twins = Twins(self.bank, secrets={*CARDS, *CODES.values()})
         self.merchants: list[str] = []
         self.customers: dict[str, str] = {}
         self.payments: list[PaymentOf] = []
@@ -360,8 +363,8 @@ class Histories(RuleBasedStateMachine):
             return
         _consistent(operation, told)
         otherwise = partial(_call, merchant_id, key, other)
-        asked = Asked(merchant_id, key, again, otherwise, told, str(operation.state))
-        self.asked.append(asked)
+        state = str(operation.state)
+        self.asked.append(Asked(merchant_id, key, call, again, otherwise, told, state))
 
     # -- the end
 
@@ -393,8 +396,8 @@ class Histories(RuleBasedStateMachine):
             self.twins.both(lambda side: side.pay.recover())
             for operation in self._unresolved():
                 if operation.state == "needs_review":
-                    was_done = self.twins.was_done(operation)
-                    self.twins.both(partial(_resolve, operation, was_done))
+                    outcome = self.twins.look_up(operation)
+                    self.twins.both(partial(_resolve, operation, outcome))
                     by_a_person.add(operation.subject_id)
             if not self._open_payments() and not self._unresolved():
                 break
@@ -479,8 +482,7 @@ def _use(merchant_id: str, id_: str, key: str, side: Side) -> Any:
     return shop.payments.charge(Money("1", "EUR"), payment_method=id_, idempotency_key=key)
 
 
-def _resolve(operation: Operation, was_done: bool, side: Side) -> Operation:
-    outcome = "succeeded" if was_done else "aborted"
+def _resolve(operation: Operation, outcome: str, side: Side) -> Operation:
     operations = side.shop(operation.merchant_id).operations
     return operations.resolve(operation.id, outcome=outcome, actor="Ada", reason="statement")
 

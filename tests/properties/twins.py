@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from enum import Enum
 from itertools import pairwise
@@ -32,8 +32,8 @@ from payplatform import (
 )
 from payplatform._domain.events import Event
 from payplatform._domain.invariants import broken_in_payment
-from payplatform._domain.messages import BankCapabilities
-from payplatform.banks.simulated import Fault, SimulatedBank
+from payplatform._domain.messages import BankCapabilities, reversal_of
+from payplatform.banks.simulated import Fault, LineState, SimulatedBank
 from payplatform.keys.local import LocalKeyService
 from payplatform.storage.memory import MemoryStorage
 from payplatform.storage.sqlite import SQLiteStorage
@@ -175,14 +175,20 @@ Ask = Callable[[Side], Any]
 
 
 class Twins:
-    """Both sides, and what they must have in common."""
+    """Both sides, and what they must have in common.
 
-    def __init__(self, bank: BankCapabilities) -> None:
+    Args:
+        bank: what their banks can do.
+        secrets: digits that nothing that comes back may hold.
+    """
+
+    def __init__(self, bank: BankCapabilities, secrets: Iterable[str]) -> None:
         self._folder = tempfile.TemporaryDirectory()
         self.clock = FakeClock()
         self.memory = Side(self.clock, bank, None)
         self.sqlite = Side(self.clock, bank, Path(self._folder.name, "twin.db"))
-        self.secrets: set[str] = set()
+        # By itself: the three digits of a security code are in many a longer number.
+        self._secret = re.compile(rf"(?<![\w.#])({'|'.join(secrets)})(?![\w.])")
         self.events: dict[str, list[Event]] = {}
 
     def close(self) -> None:
@@ -225,11 +231,14 @@ class Twins:
         assert done[0] == done[1]
         return done[0]
 
-    def was_done(self, operation: Operation) -> bool:
-        """What the bank's books say of an operation; a resume's are its target's."""
-        if operation.kind is OperationKind.RESUME:
-            return self.memory.bank.effects(operation.merchant_id, operation.target_id or "") > 0
-        return self.effects(operation) > 0
+    def look_up(self, operation: Operation) -> str:
+        """Be the person who reviews an operation: look into the bank's books, and say what is so.
+
+        Where the bank has done something else than was asked, have it undo that first.
+        """
+        outcomes = [_looked_up(side.bank, operation) for side in self._sides]
+        assert outcomes[0] == outcomes[1]
+        return outcomes[0]
 
     def agree_with_the_bank(
         self, merchant_id: str, payment_id: str, *, by_a_person: bool = False
@@ -309,10 +318,28 @@ class Twins:
     def _said(self, told: Told) -> str:
         """What was told, to the letter, once it is known to give no secret away."""
         text = canonical(told.value)
-        for form in (text, repr(told.value)):
-            given_away = [secret for secret in self.secrets if _holds(form, secret)]
-            assert not given_away, "what came back holds a card number or a security code"
+        assert not self._secret.search(text), "what came back holds a secret"
+        assert not self._secret.search(repr(told.value)), "the repr of what came back holds one"
         return text
+
+
+def _looked_up(bank: SimulatedBank, operation: Operation) -> str:
+    """`succeeded` or `aborted`, of a resume by what has become of the operation it resumed."""
+    merchant_id = operation.merchant_id
+    resumed = operation.target_id if operation.kind is OperationKind.RESUME else None
+    id_ = resumed or operation.id
+    if not bank.effects(merchant_id, id_):
+        return "aborted"
+    done = sum(
+        line.amount.amount_minor
+        for line in bank.statement(merchant_id)
+        if (line.operation_id, line.state) == (id_, LineState.BOOKED) and line.kind != "release"
+    )
+    if done == operation.amount.amount_minor:
+        return "succeeded"
+    bank.send(reversal_of(attrs.evolve(operation, id=id_)), timeout_s=1)
+    assert not bank.effects(merchant_id, id_)
+    return "aborted"
 
 
 def _alike(said: list[str], otherwise: str) -> None:
@@ -338,11 +365,6 @@ def _challenged(bank: SimulatedBank, operation_id: str, *, succeed: bool) -> boo
     except LookupError:
         return False
     return True
-
-
-def _holds(text: str, secret: str) -> bool:
-    """Whether a secret stands there by itself: three digits are in many a longer number."""
-    return re.search(rf"(?<![\w.#]){secret}(?![\w.])", text) is not None
 
 
 # What is random on purpose, so that no seed can repeat it: tokens, and keyed fingerprints.
