@@ -6,7 +6,7 @@ everything else. The security code never comes in here at all (PCI DSS v4.0.1, 3
 
 The master key is with the key service. Under it each merchant has keys of its own, stored wrapped:
 one seals cards (`dek`), one makes fingerprints (`fpk`). Destroying a merchant's wrapped keys
-destroys every card of it. Under the data key each record has a key of its own (`sealing`).
+destroys every card of it. Under the data key each card has a key of its own (`sealing`).
 
 No storage transaction may be open while the vault is called: it may have to ask the key service.
 """
