@@ -167,7 +167,7 @@ def decline_text(decline: Decline) -> RenderableType:
         Text(f"The bank declined: {decline.code}{bank_code}", style="red"),
         facts_grid(
             [
-                ("in your log", decline.message),
+                ("for your log", decline.message),
                 ("to the customer", decline.customer_message),
                 ("what to do", advice_text(decline)),
             ]
