@@ -53,10 +53,15 @@ _inherited: list[sqlite3.Connection] = []
 
 
 class Connections:
-    """The connections of one store, each opened by `open_one` when its thread first needs it."""
+    """The connections of one store, each opened when its thread first needs it.
 
-    def __init__(self, open_one: Callable[[], sqlite3.Connection]) -> None:
+    Args:
+        open_one: opens one; it is told whether it is the store's first.
+    """
+
+    def __init__(self, open_one: Callable[[bool], sqlite3.Connection]) -> None:
         self._open_one = open_one
+        self._is_first = True
         self._local = threading.local()
         self._held: WeakSet[_Held] = WeakSet()
         self._process = os.getpid()
@@ -111,7 +116,9 @@ class Connections:
                 "open stores after such a fork, never before"
             )
         self._process = os.getpid()
-        return self._open_one()
+        connection = self._open_one(self._is_first)
+        self._is_first = False
+        return connection
 
     @property
     def is_inherited(self) -> bool:

@@ -115,7 +115,7 @@ class Settings:
         return _SYNCHRONOUS[self.journal_mode][1]
 
 
-def connect(settings: Settings, *, is_first: bool) -> sqlite3.Connection:
+def connect(settings: Settings, is_first: bool) -> sqlite3.Connection:
     """A connection with every setting in place, to a file whose schema is the latest.
 
     Args:

@@ -53,7 +53,10 @@ def _time(microseconds: int) -> datetime:
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-def _exactly(value: object, kind: type) -> Any:
+def _exactly(value: Any, kind: type) -> Any:
+    """The value of a plain type, or a member of an enum of such values."""
+    if issubclass(kind, StrEnum):
+        return kind(value)
     # cattrs would turn 5 into "5"; here it means that somebody has been at the file.
     if type(value) is not kind:
         raise TypeError
@@ -62,7 +65,8 @@ def _exactly(value: object, kind: type) -> Any:
 
 def _new_converter() -> Converter:
     converter = Converter(detailed_validation=False)
-    converter.register_structure_hook_func(lambda kind: kind in (str, int, bool), _exactly)
+    for plain in (str, int, bool):
+        converter.register_structure_hook(plain, _exactly)
     converter.register_unstructure_hook(datetime, stored_time)
     converter.register_structure_hook(datetime, lambda stored, _: _time(_exactly(stored, int)))
     converter.register_unstructure_hook(bytes, lambda data: b64encode(data).decode())

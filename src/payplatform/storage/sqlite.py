@@ -16,6 +16,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from attrs import frozen
@@ -100,8 +101,7 @@ class SQLiteStorage:
             busy_timeout_s=busy_timeout_s,
             journal_mode=journal_mode,
         )
-        self._connections = Connections(self._connect)
-        self._is_open = False
+        self._connections = Connections(partial(connect, self._settings))
         self._must_scrub = False
         with self._connections.mine():
             self._is_open = True
@@ -205,9 +205,6 @@ class SQLiteStorage:
             self._scrub(connection, patiently=False)
         self._is_open = False
         self._connections.close()
-
-    def _connect(self) -> sqlite3.Connection:
-        return connect(self._settings, is_first=not self._is_open)
 
     def _read(self, layout: Layout[Any], statement: str, parameters: Row) -> list[Any]:
         return [layout.value_of(row) for row in self._rows(statement, parameters)]
