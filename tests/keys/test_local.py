@@ -459,6 +459,7 @@ def test_a_variable_that_is_not_set_is_named(
         b64(MASTER + b"x"),
         b64(MASTER)[:-1],
         b64(MASTER).replace("g", "*"),
+        f"{b64(MASTER)[:9]}*{b64(MASTER)[9:]}",
         f"{b64(MASTER)} {b64(OLDER)[:-5]}",
         MASTER.hex(),
         "ключ" * 11,

@@ -264,17 +264,20 @@ def _master_in(line: str) -> bytes:
 
 def _read(file: Path) -> bytes:
     def read() -> tuple[bytes, int]:
-        # Not to wait for ever on a pipe that bears the name.
-        handle = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(handle, "rb") as opened:
-            mode = os.fstat(handle).st_mode
-            return opened.read(_MOST_BYTES) if stat.S_ISREG(mode) else b"", mode
+        with open(file, "rb", opener=_without_waiting) as opened:
+            # A pipe with nothing in it yet gives None.
+            return opened.read(_MOST_BYTES) or b"", os.fstat(opened.fileno()).st_mode
 
     content, mode = _told_plainly(read, f"key file {file} cannot be read")
     if _HAS_MODES and mode & _OTHERS_MAY:
         del content
         raise _invalid(f"others may read or write key file {file}: run chmod 600 on it")
     return content
+
+
+def _without_waiting(file: str, flags: int) -> int:
+    """Open what may turn out to be a pipe that nobody writes to."""
+    return os.open(file, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _create(file: Path) -> None:
