@@ -20,7 +20,7 @@ class Counter:
     """A till with something behind every id, and arguments that each method accepts."""
 
     def __init__(self, file: Path | None = None) -> None:
-        self.till = till = Till(file, settings=Settings(recovery_schedule_s=(0,)))
+        self.till = till = Till(file)
         self.disposable = till.pay.merchants.create(name="Gone soon").id
         self.customer = till.customer()
         self.method = till.card(customer=self.customer).id
@@ -73,7 +73,11 @@ class Counter:
             "shop.payments.operations": {"payment_id": self.held},
             "shop.payments.refund": {"payment_id": self.sold, "idempotency_key": KEY},
             "shop.payments.resume": {"payment_id": self.waiting, "idempotency_key": KEY},
-            "shop.payments.retry": {"payment_id": self.declined, "idempotency_key": KEY},
+            "shop.payments.retry": {
+                "payment_id": self.declined,
+                "payment_method": self.method,
+                "idempotency_key": KEY,
+            },
             "shop.payments.timeline": {"payment_id": self.held},
             "shop.payments.void": {"payment_id": self.held, "idempotency_key": KEY},
             "shop.operations.find": {"idempotency_key": KEY},
@@ -97,12 +101,19 @@ def method_named(pay: PayPlatform, till: Till, name: str) -> Callable[..., Any]:
 
 
 def an_operation_in_review(till: Till) -> str:
-    """One whose bank lost every answer, until patience had an end."""
+    """One whose bank lost every answer, until the patience of an impatient platform had an end."""
+    impatient = PayPlatform(
+        storage=till.storage,
+        bank=till.watched,
+        keys=till.keys,
+        now=till.clock,
+        settings=Settings(recovery_schedule_s=(0,)),
+    )
     till.bank.next(Fault.LOSE_REPLY)
     with suppress(OutcomeUnknown):
         till.sold(idempotency_key="lost")
     till.bank.next(Fault.LOSE_REPLY, on=Call.INQUIRY)
-    till.pay.recover()
+    impatient.recover()
     operation = till.shop.operations.find(idempotency_key="lost")
     assert operation is not None
     assert operation.state == "needs_review"

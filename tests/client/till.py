@@ -37,7 +37,8 @@ def eur(amount: str) -> Money:
 class WatchedBank:
     """A bank that writes down what it is asked, lets a test step in, and hands it on.
 
-    `before` and `after` are called with each request that is sent, around the bank's own work.
+    `before` and `after` are called with each request that is sent, around the bank's own work;
+    `instead` may answer in its place, and the bank never hears of it.
     """
 
     def __init__(self, bank: SimulatedBank) -> None:
@@ -48,6 +49,7 @@ class WatchedBank:
         self.timeouts: list[float] = []
         self.before: Callable[[BankRequest], object] = lambda _: None
         self.after: Callable[[BankRequest], object] = lambda _: None
+        self.instead: Callable[[BankRequest], BankReply | None] = lambda _: None
 
     @property
     def calls(self) -> int:
@@ -62,6 +64,9 @@ class WatchedBank:
         self.codes.append(request.card.security_code if request.card else None)
         self.timeouts.append(timeout_s)
         self.before(request)
+        reply = self.instead(request)
+        if reply is not None:
+            return reply
         reply = self.bank.send(request, timeout_s=timeout_s)
         self.after(request)
         return reply
