@@ -8,8 +8,8 @@ from payplatform._domain.operations import Initiator, Operation, OperationKind, 
 from payplatform._domain.payments import Action, Payment, PaymentStatus
 from payplatform._domain.records import Customer, Merchant, PaymentMethod, Verification
 from payplatform._engine.doctor import DoctorReport
-from payplatform._engine.exchange import Settings
 from payplatform._engine.recovery import RecoveryReport
+from payplatform._engine.settings import Settings
 from payplatform.client import MerchantClient, PayPlatform
 from payplatform.errors import (
     BankUnavailable,

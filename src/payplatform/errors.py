@@ -74,9 +74,6 @@ class ErrorCode(StrEnum):
     NOT_SUPPORTED_BY_BANK = "not_supported_by_bank"
     NO_STORED_CREDENTIAL = "no_stored_credential"
     NOT_IN_REVIEW = "not_in_review"
-    REVEAL_NOT_ALLOWED = "reveal_not_allowed"
-    MERCHANT_ERASED = "merchant_erased"
-    CUSTOMER_ERASED = "customer_erased"
     CLIENT_CLOSED = "client_closed"
     # of Conflict
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"

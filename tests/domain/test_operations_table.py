@@ -70,10 +70,15 @@ def test_no_state_is_a_dead_end_unless_it_is_final(state: OperationState) -> Non
     assert reachable(state) & FINAL_STATES
 
 
-def test_nothing_leads_out_of_a_final_state_but_the_bank_taking_a_success_back() -> None:
-    out = [(state, trigger, end) for state, trigger, end in MOVES if state.is_final]
+def test_nothing_leads_out_of_a_final_state_but_the_bank_going_back_on_its_word() -> None:
+    """It takes a success back, or approves late what it had declined: that, a person sees."""
+    out = {(state, trigger, end) for state, trigger, end in MOVES if state.is_final}
 
-    assert out == [(OperationState.SUCCEEDED, Trigger.TAKEN_BACK, OperationState.REVERSED)]
+    assert out == {
+        (OperationState.SUCCEEDED, Trigger.TAKEN_BACK, OperationState.REVERSED),
+        (OperationState.DECLINED, Trigger.LATE_APPROVAL, OperationState.NEEDS_REVIEW),
+        (OperationState.ABORTED, Trigger.LATE_APPROVAL, OperationState.NEEDS_REVIEW),
+    }
 
 
 def test_doubt_never_becomes_a_failure_at_once() -> None:

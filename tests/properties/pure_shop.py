@@ -29,9 +29,10 @@ from payplatform._domain.operations import (
     OperationState,
     Trigger,
 )
-from payplatform._domain.outcomes import Verdict, expire, settle
+from payplatform._domain.outcomes import expire, settle
 from payplatform._domain.payments import Action, Facts, Payment
 from payplatform._domain.records import PaymentMethod
+from payplatform._domain.replies import Verdict
 from payplatform.errors import InvalidRequest, NotAllowed
 
 START = datetime(2030, 1, 1, tzinfo=UTC)

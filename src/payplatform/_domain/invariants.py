@@ -13,7 +13,7 @@ from attrs import frozen
 from payplatform._domain.decisions import open_entry
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import Account, Posting, balances
-from payplatform._domain.operations import Operation
+from payplatform._domain.operations import Operation, OperationState
 from payplatform._domain.payments import Facts, Payment, rebuild
 from payplatform._domain.records import PaymentMethod
 
@@ -113,3 +113,6 @@ def _broken_open_list(
     open_now = {o.id: open_entry(o) for o in operations if not o.state.is_final}
     if {entry.id: entry for entry in subject.open_operations} != open_now:
         yield "operations", "its list of open operations is not what is open"
+    forgotten = (o for o in operations if not o.state.is_final and o.next_try_at is None)
+    if any(o.state is not OperationState.NEEDS_REVIEW for o in forgotten):
+        yield "operations", "an operation is open, and nobody will ever look at it again"

@@ -49,12 +49,15 @@ class OperationKind(StrEnum):
         return self in _MAY_BE_RESENT
 
 
+STARTING_KINDS = (OperationKind.SALE, OperationKind.AUTHORIZE)
+"""The kinds that start a payment; the bank knows the rest by the one that started it."""
+
 _NOUNS = {
     OperationKind.AUTHORIZE: "authorization",
     OperationKind.VERIFY: "verification",
     OperationKind.RESUME: "resumption",
 }
-_CARRIES_CARD = frozenset({OperationKind.SALE, OperationKind.AUTHORIZE, OperationKind.VERIFY})
+_CARRIES_CARD = frozenset({*STARTING_KINDS, OperationKind.VERIFY})
 _MAY_BE_RESENT = frozenset(
     {OperationKind.CAPTURE, OperationKind.VOID, OperationKind.REFUND, OperationKind.RESUME}
 )
@@ -79,6 +82,22 @@ class OperationState(StrEnum):
         """Whether nothing is left to find out: no money is reserved by it any more."""
         return self in FINAL_STATES
 
+
+ANSWERED_STATES = frozenset(
+    {
+        OperationState.SUCCEEDED,
+        OperationState.DECLINED,
+        OperationState.REVERSED,
+        OperationState.REQUIRES_ACTION,
+        OperationState.PENDING,
+    }
+)
+"""States in which the caller has been told something, and is told the same again."""
+
+UNRESOLVED_STATES = frozenset(
+    {OperationState.IN_DOUBT, OperationState.REVERSING, OperationState.NEEDS_REVIEW}
+)
+"""States in which nobody knows whether money has moved."""
 
 FINAL_STATES = frozenset(
     {
@@ -106,6 +125,7 @@ class Trigger(StrEnum):
     RESOLVED_DECLINED = "resolved_declined"
     RESOLVED_ABORTED = "resolved_aborted"
     TAKEN_BACK = "taken_back"
+    LATE_APPROVAL = "late_approval"
 
 
 _S, _T = OperationState, Trigger
@@ -151,6 +171,9 @@ TRANSITIONS: dict[tuple[OperationState, Trigger], OperationState] = {
     (_S.NEEDS_REVIEW, _T.RESOLVED_ABORTED): _S.ABORTED,
     # The bank takes it back after all: a refund that bounces, a capture that fails late.
     (_S.SUCCEEDED, _T.TAKEN_BACK): _S.REVERSED,
+    # The bank's approval comes in when the operation was long taken for void: both can't be true.
+    (_S.DECLINED, _T.LATE_APPROVAL): _S.NEEDS_REVIEW,
+    (_S.ABORTED, _T.LATE_APPROVAL): _S.NEEDS_REVIEW,
 }
 
 
@@ -216,6 +239,11 @@ class Operation:
     bank_reference: str | None = None
     decline: Decline | None = None
     reason: str | None = None
+
+    @property
+    def payment_id(self) -> str | None:
+        """The payment that it is about; a verification is about none."""
+        return None if self.kind is OperationKind.VERIFY else self.subject_id
 
     @property
     def version(self) -> int:

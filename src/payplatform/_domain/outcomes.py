@@ -1,4 +1,4 @@
-"""What an answer means, and what is written for it. Pure: values in, `Step` out.
+"""What is written for a verdict. Pure: values in, `Step` out.
 
 The same `settle` serves the first answer, recovery, a person's resolution: one way to book an
 outcome. It never reads a state machine of its own; `operations.TRANSITIONS` is the law.
@@ -6,18 +6,18 @@ outcome. It never reads a state machine of its own; `operations.TRANSITIONS` is 
 
 from __future__ import annotations
 
-from datetime import datetime
-from enum import StrEnum
+from datetime import datetime, timedelta
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from payplatform._domain.changes import Changes, Receipt, Record, Subject
 from payplatform._domain.decisions import Step, World, open_entry
-from payplatform._domain.declines import Decline, DeclineCode
+from payplatform._domain.declines import Decline
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import postings_of
-from payplatform._domain.messages import BankReply, ReplyOutcome
 from payplatform._domain.operations import (
+    ANSWERED_STATES,
+    STARTING_KINDS,
     OpenOperation,
     Operation,
     OperationKind,
@@ -26,84 +26,8 @@ from payplatform._domain.operations import (
     next_state,
 )
 from payplatform._domain.payments import NO_CHANGE, Action, Facts, Payment
-from payplatform._domain.records import Check, PaymentMethod, Verification
-from payplatform._domain.text import looks_like_card_number
-
-_TEXT_LIMIT = 255
-
-
-class Doubt(StrEnum):
-    """Why an answer proves nothing."""
-
-    NO_REPLY = "the bank's answer is not a reply"
-    OTHER_OPERATION = "the bank's answer names another operation"
-    OTHER_AMOUNT = "the bank's answer is about another amount"
-    MALFORMED = "the bank's answer is malformed"
-    ACTION_OUT_OF_PLACE = "the bank asks for an action where none is possible"
-    ACTION_MISSING = "the bank asks for an action and does not say which"
-    NOT_FOUND = "the bank does not know the operation"
-    NOT_REVERSED = "the bank did not confirm the reversal"
-
-
-@frozen(kw_only=True)
-class Verdict:
-    """What is known now of an operation.
-
-    Attributes:
-        trigger: what it does to the operation's state.
-        reply: the bank's answer, where a trustworthy one is at hand.
-        decline: why the bank said no.
-        reason: why it is unclear, or given up; words without secrets.
-        next_try_at: when recovery is to look again, if it is not final.
-        details: what else the event is to tell.
-    """
-
-    trigger: Trigger
-    reply: BankReply | None = None
-    decline: Decline | None = None
-    reason: str | None = None
-    next_try_at: datetime | None = None
-    details: tuple[tuple[str, str], ...] = ()
-
-
-def read_reply(operation: Operation, reply: object) -> Verdict:
-    """What a bank's answer to an operation, or to an inquiry about it, means.
-
-    An answer that does not echo the operation and its amount, or is malformed, is unclear: it may
-    be meant for another request, and proves nothing about this one.
-    """
-    if not isinstance(reply, BankReply):
-        return _unclear(Doubt.NO_REPLY)
-    doubt = _doubt(operation, reply)
-    if doubt is not None:
-        return _unclear(doubt)
-    if reply.outcome is ReplyOutcome.DECLINED:
-        decline = reply.decline or Decline(code=DeclineCode.GENERIC_DECLINE)
-        return Verdict(trigger=Trigger.DECLINED, reply=reply, decline=decline)
-    if reply.outcome is ReplyOutcome.REQUIRES_ACTION and operation.kind is OperationKind.RESUME:
-        # The cardholder has not finished yet: this attempt is over, the payment goes on waiting.
-        decline = Decline(code=DeclineCode.AUTHENTICATION_REQUIRED)
-        return Verdict(trigger=Trigger.DECLINED, decline=decline)
-    trigger = _TRIGGERS.get(reply.outcome)
-    if trigger is None:
-        return _unclear(Doubt.NOT_FOUND)
-    return Verdict(trigger=trigger, reply=reply)
-
-
-def read_reversal(operation: Operation, reply: object) -> Verdict:
-    """What a bank's answer to the reversal of an operation means.
-
-    A bank that declines a reversal will not undo it by being asked again: a person has to decide.
-    """
-    if not isinstance(reply, BankReply):
-        return _unclear(Doubt.NO_REPLY)
-    if reply.operation_id != operation.id:
-        return _unclear(Doubt.OTHER_OPERATION)
-    if reply.outcome is ReplyOutcome.APPROVED:
-        return Verdict(trigger=Trigger.REVERSAL_CONFIRMED)
-    if reply.outcome is ReplyOutcome.DECLINED:
-        return Verdict(trigger=Trigger.GIVEN_UP, reason="the bank declined the reversal")
-    return _unclear(Doubt.NOT_REVERSED)
+from payplatform._domain.records import PaymentMethod, Verification
+from payplatform._domain.replies import Verdict
 
 
 def settle(
@@ -181,74 +105,7 @@ def expire(payment: Payment, world: World) -> Changes:
     )
 
 
-_TRIGGERS = {
-    ReplyOutcome.APPROVED: Trigger.APPROVED,
-    ReplyOutcome.REQUIRES_ACTION: Trigger.ACTION_REQUIRED,
-    ReplyOutcome.PENDING: Trigger.LEFT_PENDING,
-}
-
-_STARTING = (OperationKind.SALE, OperationKind.AUTHORIZE)
-
 _APPROVALS = frozenset({Trigger.APPROVED, Trigger.RESOLVED_SUCCEEDED})
-
-_TOLD = frozenset(
-    {
-        OperationState.SUCCEEDED,
-        OperationState.DECLINED,
-        OperationState.REQUIRES_ACTION,
-        OperationState.PENDING,
-    }
-)
-"""States of which a caller is told, and told the same again: the rest raise."""
-
-
-def _doubt(operation: Operation, reply: BankReply) -> Doubt | None:
-    """What keeps a reply from being believed, or None. The first two are the echo."""
-    if reply.operation_id != operation.id:
-        return Doubt.OTHER_OPERATION
-    amount_matters = reply.outcome in (ReplyOutcome.APPROVED, ReplyOutcome.PENDING)
-    if (amount_matters or reply.amount is not None) and reply.amount != operation.amount:
-        return Doubt.OTHER_AMOUNT
-    if not _is_well_formed(reply):
-        return Doubt.MALFORMED
-    if reply.outcome is not ReplyOutcome.REQUIRES_ACTION or operation.kind is OperationKind.RESUME:
-        return None
-    if operation.kind not in _STARTING:
-        return Doubt.ACTION_OUT_OF_PLACE
-    return None if isinstance(reply.action, Action) else Doubt.ACTION_MISSING
-
-
-def _is_well_formed(reply: BankReply) -> bool:
-    """Whether what an adapter put into a reply is what its types promise, and fit to be stored."""
-    texts = (reply.reference, reply.network_transaction_id)
-    times = (
-        reply.expires_at,
-        reply.action.expires_at if isinstance(reply.action, Action) else None,
-    )
-    return (
-        all(map(_is_plain, texts))
-        and all(map(_is_time, times))
-        and isinstance(reply.decline, Decline | None)
-        and isinstance(reply.security_code, Check)
-        and isinstance(reply.postal_code, Check)
-    )
-
-
-def _is_time(value: object) -> bool:
-    return value is None or (isinstance(value, datetime) and value.tzinfo is not None)
-
-
-def _is_plain(text: object) -> bool:
-    return text is None or (
-        isinstance(text, str)
-        and 0 < len(text) <= _TEXT_LIMIT
-        and text.isprintable()
-        and not looks_like_card_number(text)
-    )
-
-
-def _unclear(doubt: Doubt) -> Verdict:
-    return Verdict(trigger=Trigger.UNCLEAR, reason=doubt)
 
 
 def _moved(
@@ -294,14 +151,14 @@ def _settled_payment(
 ) -> Step:
     moved = tuple(o for o in (waiting, operation) if o is not None)
     authorizing = _authorizing(moved)
-    change = _change(operation, payment) if authorizing is None else _change(authorizing, payment)
+    change = _change(authorizing or operation, payment)
     payment = evolve(payment, open_operations=_still_open(payment, moved))
     payment = evolve(
         payment,
         version=payment.version + 1,
         facts=payment.facts + change,
         authorization_id=authorizing.id if authorizing else payment.authorization_id,
-        expires_at=_held_until(verdict) or payment.expires_at,
+        expires_at=_held_until(operation, verdict, world) or payment.expires_at,
         action=_action(payment, operation, verdict),
         decline=_latest_decline(payment, operation, verdict),
         updated_at=world.now,
@@ -318,7 +175,7 @@ def _settled_payment(
         records=records,
         events=events,
         postings=postings_of(event, payment.currency),
-        receipts=tuple(_receipt(o, payment) for o in moved if o.state in _TOLD),
+        receipts=tuple(_receipt(o, payment) for o in moved if _is_answer(o)),
     )
     return Step(operation=operation, subject=payment, changes=changes)
 
@@ -346,7 +203,7 @@ def _settled_method(
         updated_at=world.now,
     )
     event = _event(operation, method, operation.state, world, verdict=verdict)
-    receipts = (_receipt(operation, method),) if operation.state in _TOLD else ()
+    receipts = (_receipt(operation, method),) if _is_answer(operation) else ()
     changes = Changes(
         merchant_id=method.merchant_id,
         records=(method, operation),
@@ -357,7 +214,9 @@ def _settled_method(
 
 
 def _authorizing(moved: tuple[Operation, ...]) -> Operation | None:
-    succeeded = (o for o in moved if o.state is OperationState.SUCCEEDED and o.kind in _STARTING)
+    succeeded = (
+        o for o in moved if o.state is OperationState.SUCCEEDED and o.kind in STARTING_KINDS
+    )
     return next(succeeded, None)
 
 
@@ -391,19 +250,26 @@ def _effect(operation: Operation, payment: Payment) -> Facts:
 
 
 def _still_open(subject: Subject, moved: tuple[Operation, ...]) -> tuple[OpenOperation, ...]:
+    """What is under way after this; a late approval brings back what was not any more."""
     now = {o.id: o for o in moved}
-    return tuple(
-        open_entry(now[entry.id]) if entry.id in now else entry
-        for entry in subject.open_operations
-        if entry.id not in now or not now[entry.id].state.is_final
+    listed = {entry.id for entry in subject.open_operations}
+    entries = (
+        open_entry(now[entry.id]) if entry.id in now else entry for entry in subject.open_operations
     )
+    left = (e for e in entries if not e.state.is_final)
+    back = (open_entry(o) for o in moved if o.id not in listed and not o.state.is_final)
+    return (*left, *back)
 
 
-def _held_until(verdict: Verdict) -> datetime | None:
-    """Until when the bank holds what it has just approved, where it says so."""
-    if verdict.reply is None or verdict.trigger is not Trigger.APPROVED:
+def _held_until(operation: Operation, verdict: Verdict, world: World) -> datetime | None:
+    """Until when the bank holds what it approved: as it says, else as it declares for all."""
+    if verdict.trigger is Trigger.APPROVED and verdict.reply is not None:
+        return verdict.reply.expires_at
+    lifetime_s = world.bank.authorization_lifetime_s
+    if operation.kind is not OperationKind.AUTHORIZE or lifetime_s is None:
         return None
-    return verdict.reply.expires_at
+    resolved = verdict.trigger is Trigger.RESOLVED_SUCCEEDED
+    return operation.created_at + timedelta(seconds=lifetime_s) if resolved else None
 
 
 def _action(payment: Payment, operation: Operation, verdict: Verdict) -> Action | None:
@@ -420,7 +286,7 @@ def _action_of(subject: Subject) -> Action | None:
 
 
 def _latest_decline(payment: Payment, operation: Operation, verdict: Verdict) -> Decline | None:
-    if operation.id == payment.latest_operation_id or operation.kind in _STARTING:
+    if operation.id == payment.latest_operation_id or operation.kind in STARTING_KINDS:
         return verdict.decline
     return payment.decline
 
@@ -456,8 +322,24 @@ def _agreed_event(method: PaymentMethod, operation: Operation, world: World) -> 
     )
 
 
+def _is_answer(operation: Operation) -> bool:
+    """Whether its caller is told of this; what is taken back later changes nothing told."""
+    return operation.state in ANSWERED_STATES and operation.state is not OperationState.REVERSED
+
+
+def as_told(operation: Operation, subject: Subject) -> Subject:
+    """The subject as this operation's caller is told of it: with its own decline, or none."""
+    if isinstance(subject, PaymentMethod):
+        return subject
+    return evolve(subject, decline=operation.decline)
+
+
 def _receipt(operation: Operation, subject: Subject) -> Receipt:
-    return Receipt(merchant_id=operation.merchant_id, operation_id=operation.id, subject=subject)
+    return Receipt(
+        merchant_id=operation.merchant_id,
+        operation_id=operation.id,
+        subject=as_told(operation, subject),
+    )
 
 
 def _event(

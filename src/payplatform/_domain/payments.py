@@ -16,6 +16,7 @@ from payplatform._domain.cards import Brand
 from payplatform._domain.declines import Decline
 from payplatform._domain.money import Money
 from payplatform._domain.operations import (
+    UNRESOLVED_STATES,
     Initiator,
     OpenOperation,
     OperationKind,
@@ -253,15 +254,10 @@ class Payment:
         return sum(o.amount_minor for o in self._open(*kinds))
 
 
-_UNDECIDED = frozenset(
-    {OperationState.IN_DOUBT, OperationState.REVERSING, OperationState.NEEDS_REVIEW}
-)
-
-
 def _status(payment: Payment) -> PaymentStatus:  # noqa: C901  # a table in order
     facts = payment.facts
     states = {o.state for o in payment.open_operations}
-    if states & _UNDECIDED:
+    if states & UNRESOLVED_STATES:
         return PaymentStatus.UNKNOWN
     if states == {OperationState.REQUIRES_ACTION}:
         return PaymentStatus.REQUIRES_ACTION

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
-from payplatform._engine.exchange import Exchange, Settings
+from payplatform._engine.exchange import Exchange
 from payplatform._engine.flow import Flow
 from payplatform._engine.pages import all_records
 from payplatform._engine.recovery import Recovery
 from payplatform._engine.registry import Registry
+from payplatform._engine.settings import Settings
 from payplatform._engine.vault import Vault
 from payplatform.ports import Bank, Filter, KeyService, R, Storage
 

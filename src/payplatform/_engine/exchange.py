@@ -11,27 +11,27 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from payplatform._domain.changes import Subject
 from payplatform._domain.decisions import Step, World
 from payplatform._domain.messages import BankReply, CardDetails, request_for, reversal_of
-from payplatform._domain.operations import Operation, OperationKind, Trigger
-from payplatform._domain.outcomes import (
-    Doubt,
-    Verdict,
-    late_answer,
-    read_reply,
-    read_reversal,
-    settle,
+from payplatform._domain.operations import (
+    Operation,
+    OperationKind,
+    OperationState,
+    Trigger,
+    next_state,
 )
+from payplatform._domain.outcomes import late_answer, settle
 from payplatform._domain.payments import Payment
 from payplatform._domain.records import PaymentMethod
+from payplatform._domain.replies import Doubt, Verdict, read_reply, read_reversal, unclear
+from payplatform._engine.settings import Settings
 from payplatform.errors import (
     CommitUncertain,
     Conflict,
     ErrorCode,
-    InvalidRequest,
     NotSent,
     OutcomeUnknown,
     StorageUnavailable,
@@ -41,63 +41,6 @@ from payplatform.ports import Bank, Storage
 TRIES = 100
 """How often a stale guard is read and decided again. Each round that we lose, somebody else wins,
 so only as many callers at once on one payment could use this up."""
-
-
-LONGEST_TIMEOUT_S = 600.0
-"""What a bank call may take at most, whoever says so."""
-
-_LONGEST_WAIT_S = 10 * 366 * 86_400.0
-
-
-@frozen(kw_only=True)
-class Settings:
-    """How long things may take.
-
-    Attributes:
-        timeout_s: how long a bank call may take unless the caller says otherwise.
-        lease_margin_s: how much longer a caller is presumed to be alive.
-        recovery_schedule_s: how long to wait before each look at an unclear operation; after the
-            last it needs a person. (What Kill Bill and PayEx do with 7 and 6 attempts.)
-        jitter: by which part of itself a wait varies, so that many do not come back at once.
-
-    Raises:
-        InvalidRequest: `type_invalid` or `value_invalid`: the timeout is not from 0.001 to 600, the
-            margin or a wait not from 0 to ten years, the jitter not from 0 to 1, or there is no
-            wait at all.
-    """
-
-    timeout_s: float = 30.0
-    lease_margin_s: float = 15.0
-    recovery_schedule_s: tuple[float, ...] = (
-        *(0, 60, 300, 1_800, 7_200, 21_600),
-        *(86_400,) * 5,
-    )
-    jitter: float = 0.2
-
-    def __attrs_post_init__(self) -> None:
-        _require_between("timeout_s", self.timeout_s, 0.001, LONGEST_TIMEOUT_S)
-        _require_between("lease_margin_s", self.lease_margin_s, 0, _LONGEST_WAIT_S)
-        _require_between("jitter", self.jitter, 0, 1)
-        waits = self.recovery_schedule_s
-        if not isinstance(waits, tuple) or not waits:
-            raise InvalidRequest(
-                "recovery_schedule_s must be a tuple of one wait or more, in seconds",
-                code=ErrorCode.TYPE_INVALID,
-                field="recovery_schedule_s",
-            )
-        for wait in waits:
-            _require_between("recovery_schedule_s", wait, 0, _LONGEST_WAIT_S)
-
-
-def _require_between(field: str, value: object, least: float, most: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidRequest(f"{field} must be a number", code=ErrorCode.TYPE_INVALID, field=field)
-    if not least <= value <= most:
-        raise InvalidRequest(
-            f"{field} must be from {least:g} to {most:g}",
-            code=ErrorCode.VALUE_INVALID,
-            field=field,
-        )
 
 
 class Exchange:
@@ -149,6 +92,7 @@ class Exchange:
         operation: Operation,
         subject: Subject,
         *,
+        target: Operation | None,
         card: CardDetails | None = None,
         timeout_s: float | None = None,
     ) -> Verdict:
@@ -157,10 +101,13 @@ class Exchange:
         Args:
             operation: as claimed by the caller.
             subject: its payment or payment method.
+            target: the operation that it works on, if any.
             card: for the kinds that carry one.
             timeout_s: how long the bank may take, in seconds.
         """
-        target = self._target(operation)
+        if self.now() >= operation.lease_until:
+            # We were stalled. Others may have it by now, and the bank may have forgotten its id.
+            return unclear(Doubt.TOO_LATE)
         reference = subject.reference if isinstance(subject, Payment) else None
         request = request_for(operation, target=target, card=card, reference=reference)
         return self._ask(operation, lambda s: self.bank.send(request, timeout_s=s), timeout_s)
@@ -168,7 +115,7 @@ class Exchange:
     def inquire(self, operation: Operation) -> Verdict:
         """Ask what the bank knows of an operation. A bank that cannot tell knows nothing."""
         if not self.bank.capabilities.inquiry_by_operation_id:
-            return Verdict(trigger=Trigger.UNCLEAR, reason=Doubt.NOT_FOUND)
+            return unclear(Doubt.NOT_FOUND)
         merchant_id, id_ = operation.merchant_id, operation.id
         return self._ask(operation, lambda s: self.bank.inquire(merchant_id, id_, timeout_s=s))
 
@@ -196,10 +143,10 @@ class Exchange:
         except NotSent:
             return Verdict(trigger=Trigger.NOT_SENT, reason=ErrorCode.NOT_SENT)
         except Exception as error:  # noqa: BLE001  # any failure of a bank call is ambiguous
-            return _unclear(error)
+            return unclear(_ended_in(error))
         except BaseException as stop:
             with suppress(OutcomeUnknown):
-                self.book(operation, _unclear(stop))
+                self.book(operation, unclear(_ended_in(stop)))
             raise
         return read(operation, reply)
 
@@ -224,12 +171,7 @@ class Exchange:
             return self._book(operation, verdict, subject)
         except StorageUnavailable as error:
             code = error.code
-        raise OutcomeUnknown(
-            f"the bank was asked, and its answer could not be stored ({code}): money may have "
-            "moved. Call again with the same key, or recover(); never with a new key",
-            operation_id=operation.id,
-            payment_id=operation.subject_id,
-        )
+        raise not_told(operation, code)
 
     def _book(self, operation: Operation, verdict: Verdict, subject: Subject | None) -> Step | None:
         for _ in range(TRIES):
@@ -255,14 +197,15 @@ class Exchange:
     ) -> Step | None:
         world = self.world()
         subject = self.subject(operation) if subject is None else subject
-        waiting = self._target(operation) if operation.kind is OperationKind.RESUME else None
-        starting = waiting or operation
+        if next_state(operation.state, verdict.trigger) is None:
+            verdict = unclear(Doubt.OUT_OF_PLACE)
+        waiting = self.target(operation) if operation.kind is OperationKind.RESUME else None
         return settle(
             operation,
             subject,
             self._scheduled(operation, verdict, world.now),
             target=waiting,
-            method=self._agreeing_method(starting, subject),
+            method=self._agreeing_method(waiting or operation, subject),
             world=world,
         )
 
@@ -274,6 +217,10 @@ class Exchange:
         return self.storage.get(subject.merchant_id, PaymentMethod, subject.payment_method_id)
 
     def _note_late(self, stored: Operation, verdict: Verdict) -> None:
+        if self._is_contradicted(stored, verdict):
+            reason = f"the bank approved it after it was {stored.state}"
+            self._book(stored, Verdict(trigger=Trigger.LATE_APPROVAL, reason=reason), None)
+            return
         for _ in range(TRIES):
             changes = late_answer(stored, self.subject(stored), verdict, self.world())
             try:
@@ -282,7 +229,20 @@ class Exchange:
                 continue
             return
 
-    def _target(self, operation: Operation) -> Operation | None:
+    def _is_contradicted(self, stored: Operation, verdict: Verdict) -> bool:
+        """Whether a late answer cannot be true together with what is stored.
+
+        A bank that remembers reversals has undone what it approved before one: no contradiction.
+        """
+        if verdict.trigger is not Trigger.APPROVED:
+            return False
+        reversed_ = self.bank.capabilities.reversal_remembers_unknown
+        return stored.state is OperationState.DECLINED or (
+            stored.state is OperationState.ABORTED and not reversed_
+        )
+
+    def target(self, operation: Operation) -> Operation | None:
+        """The operation that this one works on at the bank, if any."""
         if operation.target_id is None:
             return None
         return self.storage.get(operation.merchant_id, Operation, operation.target_id)
@@ -321,6 +281,15 @@ class Exchange:
 _LEAVES_OPEN = frozenset({Trigger.UNCLEAR, Trigger.LEFT_PENDING, Trigger.ACTION_REQUIRED})
 
 
-def _unclear(error: BaseException) -> Verdict:
-    reason = f"the bank call ended in {type(error).__name__}"
-    return Verdict(trigger=Trigger.UNCLEAR, reason=reason)
+def _ended_in(error: BaseException) -> str:
+    return f"the bank call ended in {type(error).__name__}"
+
+
+def not_told(operation: Operation, code: ErrorCode) -> OutcomeUnknown:
+    """The error for an operation that the bank was asked about, when the store fails us then."""
+    return OutcomeUnknown(
+        f"the bank was asked, and the store failed ({code}): money may have moved. "
+        "Call again with the same key, or recover(); never with a new key",
+        operation_id=operation.id,
+        payment_id=operation.payment_id,
+    )

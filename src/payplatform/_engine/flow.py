@@ -22,12 +22,13 @@ from payplatform._domain.decisions import (
     verify_method,
 )
 from payplatform._domain.messages import CardDetails
-from payplatform._domain.operations import Operation, OperationKind, OperationState
-from payplatform._domain.outcomes import Verdict
+from payplatform._domain.operations import ANSWERED_STATES, Operation, OperationState
+from payplatform._domain.outcomes import as_told
 from payplatform._domain.payments import Payment
 from payplatform._domain.records import PaymentMethod, SealedCard
+from payplatform._domain.replies import Verdict
 from payplatform._domain.secret import Secret
-from payplatform._engine.exchange import TRIES, Exchange
+from payplatform._engine.exchange import TRIES, Exchange, not_told
 from payplatform._engine.recovery import Recovery
 from payplatform._engine.registry import Registry
 from payplatform._engine.vault import Vault
@@ -86,13 +87,14 @@ class Flow:
             world = self._exchange.world(timeout_s)
             step, method = self._decide(command, world)
             card = self._open_card(step.operation, method, code)
+            target = self._exchange.target(step.operation)
             try:
                 self._storage.commit(step.changes)
             except Conflict:
                 continue
             except CommitUncertain:
                 self._require_stored(step)
-            return self._ask(step, card, timeout_s)
+            return self._ask(step, target, card, timeout_s)
         raise Conflict("others kept changing the same payment; nothing was done")
 
     def resolve(self, operation: Operation, verdict: Verdict) -> Operation:
@@ -155,13 +157,21 @@ class Flow:
         require_code_allowed(operation)
         return evolve(card, security_code=security_code(code.reveal(), method.brand))
 
-    def _ask(self, step: Step, card: CardDetails | None, timeout_s: float | None) -> Subject:
-        verdict = self._exchange.send(step.operation, step.subject, card=card, timeout_s=timeout_s)
+    def _ask(
+        self,
+        step: Step,
+        target: Operation | None,
+        card: CardDetails | None,
+        timeout_s: float | None,
+    ) -> Subject:
+        verdict = self._exchange.send(
+            step.operation, step.subject, target=target, card=card, timeout_s=timeout_s
+        )
         booked = self._exchange.book(step.operation, verdict, step.subject)
         if booked is None:
-            return self._tell(self._exchange.stored(step.operation))
-        if booked.operation.state in _TOLD:
-            return booked.subject
+            return self._tell_after_asking(step.operation)
+        if booked.operation.state in ANSWERED_STATES:
+            return as_told(booked.operation, booked.subject)
         raise _trouble(booked.operation)
 
     def _replay(self, command: Command, known: Operation) -> Subject:
@@ -175,13 +185,22 @@ class Flow:
         if known.state is OperationState.IN_FLIGHT and known.lease_until > now:
             raise _in_progress(known)
         due = known.next_try_at is not None and known.next_try_at <= now
-        if due and known.state not in _TOLD:
-            known = self._recovery.finish(known) or self._exchange.stored(known)
+        if due and known.state not in ANSWERED_STATES:
+            self._recovery.finish(known)
+            return evolve(self._tell_after_asking(known), replayed=True)
         return evolve(self._tell(known), replayed=True)
+
+    def _tell_after_asking(self, operation: Operation) -> Subject:
+        """What is stored now. If it can't be read, the bank has been asked all the same."""
+        try:
+            return self._tell(self._exchange.stored(operation))
+        except StorageUnavailable as error:
+            code = error.code
+        raise not_told(operation, code)
 
     def _tell(self, operation: Operation) -> Subject:
         """The outcome as it was told when it was new, or the trouble that it is in."""
-        if operation.state not in _TOLD:
+        if operation.state not in ANSWERED_STATES:
             raise _trouble(operation)
         subject = self._storage.receipt(operation.merchant_id, operation.id)
         if subject is None:
@@ -202,47 +221,33 @@ class Flow:
             raise _in_progress(stored)
 
 
-_TOLD = frozenset(
-    {
-        OperationState.SUCCEEDED,
-        OperationState.DECLINED,
-        OperationState.REVERSED,
-        OperationState.REQUIRES_ACTION,
-        OperationState.PENDING,
-    }
-)
-
-
 def _trouble(operation: Operation) -> Exception:
     if operation.state is OperationState.IN_FLIGHT:
         return _in_progress(operation)
     if operation.state is OperationState.ABORTED:
         sent = operation.reason != ErrorCode.NOT_SENT
-        what = "was reversed at the bank" if sent else "never reached the bank"
+        what = "came to nothing" if sent else "never reached the bank"
         code = ErrorCode.ABORTED if sent else ErrorCode.NOT_SENT
         return BankUnavailable(
-            f"the {operation.kind.noun} {what}: no money moved. Try again with a new key",
+            f"the {operation.kind.noun} {what}: no money moved, or it was given back. "
+            "Try again with a new key",
             code=code,
             operation_id=operation.id,
-            payment_id=_payment_id(operation),
+            payment_id=operation.payment_id,
         )
     if operation.state is OperationState.NEEDS_REVIEW:
         return OutcomeUnknown(
             f"the {operation.kind.noun} needs a person to decide: see operations.list_unresolved()",
             code=ErrorCode.NEEDS_REVIEW,
             operation_id=operation.id,
-            payment_id=_payment_id(operation),
+            payment_id=operation.payment_id,
         )
     return OutcomeUnknown(
         f"the {operation.kind.noun} got no clear answer: money may have moved. "
         "Call again with the same key, or recover(); never with a new key",
         operation_id=operation.id,
-        payment_id=_payment_id(operation),
+        payment_id=operation.payment_id,
     )
-
-
-def _payment_id(operation: Operation) -> str | None:
-    return None if operation.kind is OperationKind.VERIFY else operation.subject_id
 
 
 def _in_progress(operation: Operation) -> Conflict:
@@ -250,13 +255,13 @@ def _in_progress(operation: Operation) -> Conflict:
         "this request is running: ask again later with the same key",
         code=ErrorCode.OPERATION_IN_PROGRESS,
         operation_id=operation.id,
-        payment_id=_payment_id(operation),
+        payment_id=operation.payment_id,
     )
 
 
 def _not_in_review(operation: Operation) -> NotAllowed:
     return NotAllowed(
-        f"operation {operation.id} needs no review: it is {operation.state}",
+        f"operation {operation.id} needs no review, or not any more",
         code=ErrorCode.NOT_IN_REVIEW,
         operation_id=operation.id,
     )

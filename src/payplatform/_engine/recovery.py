@@ -16,9 +16,10 @@ from attrs import evolve, frozen
 from payplatform._domain.changes import Changes
 from payplatform._domain.decisions import take_over
 from payplatform._domain.operations import Operation, OperationState, Trigger
-from payplatform._domain.outcomes import Doubt, Verdict, expire
+from payplatform._domain.outcomes import expire
+from payplatform._domain.replies import Doubt, Verdict
 from payplatform._engine.exchange import Exchange
-from payplatform.errors import CommitUncertain, Conflict
+from payplatform.errors import CommitUncertain, Conflict, OutcomeUnknown
 
 
 @frozen(kw_only=True)
@@ -55,11 +56,7 @@ class Recovery:
         storage, now = self._exchange.storage, self._exchange.now()
         counts: Counter[str] = Counter()
         for operation in storage.due_operations(now, limit=limit):
-            finished = self.finish(operation)
-            if finished is not None:
-                state = finished.state
-                known = state if state in _REPORTED else "unresolved"
-                counts.update(("examined", known))
+            counts.update(self._looked_at(operation))
         for payment in storage.lapsed_payments(now, limit=limit):
             try:
                 storage.commit(expire(payment, self._exchange.world()))
@@ -68,11 +65,25 @@ class Recovery:
             counts["expired"] += 1
         return RecoveryReport(**counts)
 
+    def _looked_at(self, operation: Operation) -> tuple[str, ...]:
+        """What to count for an operation. One that cannot be booked now does not end the run."""
+        try:
+            finished = self.finish(operation)
+        except OutcomeUnknown:
+            return ("examined", "unresolved")
+        if finished is None:
+            return ()
+        return ("examined", finished.state if finished.state in _REPORTED else "unresolved")
+
     def finish(self, operation: Operation) -> Operation | None:
         """Take an operation over and get as far with it as the bank allows.
 
         Returns:
             The operation as it is now; None when somebody else has it.
+
+        Raises:
+            OutcomeUnknown: the bank was asked, and what it said could not be stored.
+            StorageUnavailable: the store failed before the bank was asked.
         """
         taken = take_over(operation, self._exchange.world())
         try:
@@ -88,13 +99,18 @@ class Recovery:
         if taken.state in _WAITING:
             return _no_proof(self._exchange.inquire(taken))
         if taken.kind.may_be_resent and self._bank_dedups(taken):
-            return _no_proof(self._exchange.send(taken, self._exchange.subject(taken)))
+            return self._resend(taken)
         verdict = _no_proof(self._exchange.inquire(taken))
         if verdict.reason == Doubt.NOT_FOUND:
             return self._not_found(taken)
-        if verdict.reason == Doubt.OTHER_AMOUNT and not taken.kind.may_be_resent:
-            return self._reversal(verdict.reason)
+        if verdict.reason == taken.reason == Doubt.OTHER_AMOUNT and not taken.kind.may_be_resent:
+            # Two answers in a row say so: the bank took what nobody has asked for.
+            return self._reversal(Doubt.OTHER_AMOUNT)
         return verdict
+
+    def _resend(self, taken: Operation) -> Verdict:
+        subject, target = self._exchange.subject(taken), self._exchange.target(taken)
+        return _no_proof(self._exchange.send(taken, subject, target=target))
 
     def _bank_dedups(self, taken: Operation) -> bool:
         """Whether what is sent now arrives while the bank still remembers the first one."""
@@ -110,11 +126,14 @@ class Recovery:
             return Verdict(
                 trigger=Trigger.UNCLEAR, reason=Doubt.NOT_FOUND, next_try_at=arrives_until
             )
-        if taken.kind.may_be_resent or not bank.reversal_remembers_unknown:
+        if taken.kind.may_be_resent:
             return Verdict(trigger=Trigger.GIVEN_UP, reason=Doubt.NOT_FOUND)
         return self._reversal(Doubt.NOT_FOUND)
 
-    def _reversal(self, reason: str) -> Verdict:
+    def _reversal(self, reason: Doubt) -> Verdict:
+        """Undo it, where the bank's memory makes that final; else a person has to decide."""
+        if not self._exchange.bank.capabilities.reversal_remembers_unknown:
+            return Verdict(trigger=Trigger.GIVEN_UP, reason=reason)
         world = self._exchange.world()
         return Verdict(
             trigger=Trigger.REVERSAL_DECIDED, reason=reason, next_try_at=world.now + world.lease

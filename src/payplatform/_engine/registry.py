@@ -111,7 +111,12 @@ class Registry:
         email: str | None,
         metadata: tuple[tuple[str, str], ...],
     ) -> Customer:
-        """A new customer."""
+        """A new customer.
+
+        Raises:
+            NotFound: the merchant has been erased.
+        """
+        self.merchant(merchant_id)
         now = self._now()
         customer = Customer(
             id=self._new_id("cus"),
@@ -180,9 +185,10 @@ class Registry:
         """Seal a card and keep it; a customer's same card is kept once, brought up to date.
 
         Raises:
-            NotFound: there is no such customer.
+            NotFound: there is no such customer, or the merchant has been erased.
             VaultError: the card could not be sealed; nothing was written.
         """
+        self.merchant(merchant_id)
         if customer_id is not None:
             self.customer(merchant_id, customer_id)
         fingerprints = self._vault.fingerprints(merchant_id, card)
@@ -247,11 +253,13 @@ class Registry:
         def attempt() -> tuple[PaymentMethod, Changes]:
             method = self.method(merchant_id, method_id)
             changes = self._with_deletion(Changes(merchant_id=merchant_id), method)
+            gone = changes.records[0]
+            assert isinstance(gone, PaymentMethod)  # noqa: S101  # the one just put there
             customer = self._storage.get(merchant_id, Customer, method.customer_id or "")
             if customer is not None and customer.default_payment_method_id == method_id:
                 changed = _next(customer, self._now(), default_payment_method_id=None)
                 changes = evolve(changes, records=(*changes.records, changed))
-            return method, changes
+            return gone, changes
 
         self._commit(attempt)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from payplatform._domain.operations import Operation, OperationState, Trigger
-from payplatform._domain.outcomes import Verdict
+from payplatform._domain.declines import Decline, DeclineCode
+from payplatform._domain.operations import UNRESOLVED_STATES, Operation, Trigger
+from payplatform._domain.replies import Verdict
 from payplatform._domain.text import clean_id, clean_text
 from payplatform._domain.text import idempotency_key as clean_key
 from payplatform.client._room import NAME_LENGTH, Room, optional_text
@@ -19,10 +20,6 @@ _OUTCOMES = {
     "declined": Trigger.RESOLVED_DECLINED,
     "aborted": Trigger.RESOLVED_ABORTED,
 }
-
-_UNRESOLVED = frozenset(
-    {OperationState.IN_DOUBT, OperationState.REVERSING, OperationState.NEEDS_REVIEW}
-)
 
 
 class Operations(Room):
@@ -75,7 +72,7 @@ class Operations(Room):
         Raises:
             StorageUnavailable: the store failed, while iterating.
         """
-        return self._engine.records(self._merchant_id, Operation, Filter(states=_UNRESOLVED))
+        return self._engine.records(self._merchant_id, Operation, Filter(states=UNRESOLVED_STATES))
 
     def resolve(
         self,
@@ -116,7 +113,8 @@ class Operations(Room):
             "evidence": optional_text(evidence, field="evidence", max_length=_EXPLANATION_LENGTH),
         }
         details = tuple((name, text) for name, text in said.items() if text is not None)
-        verdict = Verdict(trigger=_OUTCOMES[outcome], details=details)
+        decline = Decline(code=DeclineCode.GENERIC_DECLINE) if outcome == "declined" else None
+        verdict = Verdict(trigger=_OUTCOMES[outcome], decline=decline, details=details)
         return self._engine.flow.resolve(self.get(operation_id), verdict)
 
 

@@ -19,7 +19,7 @@ from payplatform._domain.payments import Payment, PaymentStatus
 from payplatform._domain.secret import Secret
 from payplatform._domain.text import clean_id
 from payplatform._domain.text import idempotency_key as clean_key
-from payplatform._engine.exchange import LONGEST_TIMEOUT_S
+from payplatform._engine.settings import LONGEST_TIMEOUT_S
 from payplatform.client._room import (
     REFERENCE_LENGTH,
     Room,

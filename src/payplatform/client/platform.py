@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Self
 from payplatform._domain.events import Event
 from payplatform._domain.text import clean_id
 from payplatform._engine.doctor import DoctorReport, examine
-from payplatform._engine.exchange import Settings
 from payplatform._engine.recovery import RecoveryReport
+from payplatform._engine.settings import Settings
 from payplatform.client._room import a_count
 from payplatform.client.customers import Customers
 from payplatform.client.merchants import Merchants, a_merchant_id
@@ -202,7 +202,6 @@ class PayPlatform:
         Raises:
             InvalidRequest: the limit is not from 1 to 10,000.
             StorageUnavailable: the store failed; what was done until then is done.
-            OutcomeUnknown: an answer could not be stored; it will be found out again.
         """
         return self._engine().recovery.run(limit=a_count(limit, field="limit"))
 

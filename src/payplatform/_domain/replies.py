@@ -1,0 +1,170 @@
+"""What a bank's answer proves, if anything. Pure: a reply in, a `Verdict` out.
+
+An answer that does not echo the operation and its amount, or is not made as its types promise, is
+unclear: it may be meant for another request, and proves nothing about this one.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from attrs import evolve, frozen
+
+from payplatform._domain.declines import Decline, DeclineCode
+from payplatform._domain.messages import BankReply, ReplyOutcome
+from payplatform._domain.money import Money
+from payplatform._domain.operations import STARTING_KINDS, Operation, OperationKind, Trigger
+from payplatform._domain.payments import Action
+from payplatform._domain.records import Check
+from payplatform._domain.text import looks_like_card_number
+
+_TEXT_LIMIT = 255
+_URL_LIMIT = 2_048
+
+
+class Doubt(StrEnum):
+    """Why an answer proves nothing."""
+
+    TOO_LATE = "the lease had run out before it was to be sent"
+    OUT_OF_PLACE = "the bank's answer does not fit what it said before"
+    NO_REPLY = "the bank's answer is not a reply"
+    OTHER_OPERATION = "the bank's answer names another operation"
+    OTHER_AMOUNT = "the bank's answer is about another amount"
+    MALFORMED = "the bank's answer is malformed"
+    ACTION_OUT_OF_PLACE = "the bank asks for an action where none is possible"
+    ACTION_MISSING = "the bank asks for an action and does not say which"
+    NOT_FOUND = "the bank does not know the operation"
+    NOT_REVERSED = "the bank did not confirm the reversal"
+
+
+@frozen(kw_only=True)
+class Verdict:
+    """What is known now of an operation.
+
+    Attributes:
+        trigger: what it does to the operation's state.
+        reply: the bank's answer, where a trustworthy one is at hand.
+        decline: why the bank said no.
+        reason: why it is unclear, or given up; words without secrets.
+        next_try_at: when recovery is to look again, if it is not final.
+        details: what else the event is to tell.
+    """
+
+    trigger: Trigger
+    reply: BankReply | None = None
+    decline: Decline | None = None
+    reason: str | None = None
+    next_try_at: datetime | None = None
+    details: tuple[tuple[str, str], ...] = ()
+
+
+def read_reply(operation: Operation, reply: object) -> Verdict:
+    """What a bank's answer to an operation, or to an inquiry about it, means."""
+    if not isinstance(reply, BankReply):
+        return unclear(Doubt.NO_REPLY)
+    doubt = _doubt(operation, reply)
+    if doubt is not None:
+        return unclear(doubt)
+    reply, details = _without_card_numbers(reply)
+    if reply.outcome is ReplyOutcome.DECLINED:
+        decline = reply.decline or Decline(code=DeclineCode.GENERIC_DECLINE)
+        return Verdict(trigger=Trigger.DECLINED, reply=reply, decline=decline, details=details)
+    if reply.outcome is ReplyOutcome.REQUIRES_ACTION and operation.kind is OperationKind.RESUME:
+        # The cardholder has not finished yet: this attempt is over, the payment goes on waiting.
+        decline = Decline(code=DeclineCode.AUTHENTICATION_REQUIRED)
+        return Verdict(trigger=Trigger.DECLINED, decline=decline)
+    return Verdict(trigger=_TRIGGERS[reply.outcome], reply=reply, details=details)
+
+
+def read_reversal(operation: Operation, reply: object) -> Verdict:
+    """What a bank's answer to the reversal of an operation means.
+
+    A bank that declines a reversal will not undo it by being asked again: a person has to decide.
+    """
+    if not isinstance(reply, BankReply):
+        return unclear(Doubt.NO_REPLY)
+    if reply.operation_id != operation.id:
+        return unclear(Doubt.OTHER_OPERATION)
+    if reply.outcome is ReplyOutcome.APPROVED:
+        return Verdict(trigger=Trigger.REVERSAL_CONFIRMED)
+    if reply.outcome is ReplyOutcome.DECLINED:
+        return Verdict(trigger=Trigger.GIVEN_UP, reason="the bank declined the reversal")
+    return unclear(Doubt.NOT_REVERSED)
+
+
+def unclear(reason: str) -> Verdict:
+    """Nothing is proved."""
+    return Verdict(trigger=Trigger.UNCLEAR, reason=reason)
+
+
+_TRIGGERS = {
+    ReplyOutcome.APPROVED: Trigger.APPROVED,
+    ReplyOutcome.REQUIRES_ACTION: Trigger.ACTION_REQUIRED,
+    ReplyOutcome.PENDING: Trigger.LEFT_PENDING,
+}
+
+
+def _doubt(operation: Operation, reply: BankReply) -> Doubt | None:
+    """What keeps a reply from being believed, or None."""
+    if reply.operation_id != operation.id:
+        return Doubt.OTHER_OPERATION
+    if not _is_well_formed(reply):
+        return Doubt.MALFORMED
+    if reply.outcome is ReplyOutcome.NOT_FOUND:
+        return Doubt.NOT_FOUND
+    amount_matters = reply.outcome in (ReplyOutcome.APPROVED, ReplyOutcome.PENDING)
+    if (amount_matters or reply.amount is not None) and reply.amount != operation.amount:
+        return Doubt.OTHER_AMOUNT
+    if reply.outcome is not ReplyOutcome.REQUIRES_ACTION or operation.kind is OperationKind.RESUME:
+        return None
+    if operation.kind not in STARTING_KINDS:
+        return Doubt.ACTION_OUT_OF_PLACE
+    return Doubt.ACTION_MISSING if reply.action is None else None
+
+
+def _is_well_formed(reply: BankReply) -> bool:
+    """Whether what an adapter put into a reply is what its types promise, and fit to be stored."""
+    action = reply.action
+    return (
+        isinstance(reply.outcome, ReplyOutcome)
+        and isinstance(reply.amount, Money | None)
+        and isinstance(reply.decline, Decline | None)
+        and isinstance(reply.security_code, Check)
+        and isinstance(reply.postal_code, Check)
+        and _is_time(reply.expires_at)
+        and all(_is_text(t, _TEXT_LIMIT) for t in (reply.reference, reply.network_transaction_id))
+        and (action is None or (isinstance(action, Action) and _is_sound(action)))
+    )
+
+
+def _is_sound(action: Action) -> bool:
+    texts = ((action.type, _TEXT_LIMIT), (action.url, _URL_LIMIT))
+    given = all(text is not None and _is_text(text, limit) for text, limit in texts)
+    return given and _is_time(action.expires_at)
+
+
+def _is_text(value: object, limit: int) -> bool:
+    return value is None or (
+        isinstance(value, str) and 0 < len(value) <= limit and value.isprintable()
+    )
+
+
+def _is_time(value: object) -> bool:
+    return value is None or (isinstance(value, datetime) and value.tzinfo is not None)
+
+
+def _without_card_numbers(reply: BankReply) -> tuple[BankReply, tuple[tuple[str, str], ...]]:
+    """The reply without what could be a card number, and what to say of it.
+
+    A reference that happens to look like one is no reason to doubt an answer, and none to store it:
+    our own operation id finds the operation at the bank as well.
+    """
+    note = "looks like a card number"
+    details: tuple[tuple[str, str], ...] = ()
+    if looks_like_card_number(reply.reference or ""):
+        reply, details = evolve(reply, reference=None), (*details, ("reference", note))
+    if looks_like_card_number(reply.network_transaction_id or ""):
+        reply = evolve(reply, network_transaction_id=None)
+        details = (*details, ("network_transaction_id", note))
+    return reply, details
