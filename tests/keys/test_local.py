@@ -305,6 +305,7 @@ def test_a_file_that_others_may_read_or_write_is_refused(key_file: Path, mode: i
 
     assert error.code is ErrorCode.VAULT_KEY_INVALID
     assert "chmod 600" in str(error)
+    assert not shown(MASTER, texts_of(error))
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400])
@@ -474,6 +475,7 @@ def test_a_text_that_is_no_key_is_refused_and_not_shown(
     assert error.code is ErrorCode.VAULT_KEY_INVALID
     assert VARIABLE in str(error)
     assert not any(text[:8] in place for place in texts_of(error))
+    assert not shown(MASTER, texts_of(error))
 
 
 @pytest.mark.parametrize("master", [bytes(32), b"\xff" * 32, b"0123456789abcdef"[:8] * 4])
