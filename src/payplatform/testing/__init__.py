@@ -6,8 +6,9 @@ that a clock does not need pytest, nor a contract more than the extra `testing` 
 - `FakeClock`, `SeededIds`, `sequential_ids`: a history that repeats to the byte.
 - `StorageContract`, `BankContract`, `KeyServiceContract`: inherit one, and your adapter is held to
   its port.
-- `strategies`: hypothesis strategies for money, cards, texts and whole command sequences; `play`
-  carries a command out.
+- `NamedCards`: the simulated bank's test cards by what they do.
+- `strategies`: hypothesis strategies for money, cards, texts and whole sequences of commands;
+  `Bench` plays them on a shop whose bank and time are yours.
 - `payplatform.testing.plugin`: fixtures `pay_clock`, `pay_bank`, `pay_sandbox`, `pay_shop` and
   `pay_cards`, there as soon as the extra `testing` is installed.
 """
@@ -19,9 +20,9 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from payplatform.testing import strategies
     from payplatform.testing.bank_contract import BankContract
-    from payplatform.testing.commands import Bench, Command, Told, play
+    from payplatform.testing.bench import Bench, Command, Told
+    from payplatform.testing.cards import NamedCards
     from payplatform.testing.keys_contract import KeyServiceContract
     from payplatform.testing.repeatable import FakeClock, SeededIds, sequential_ids
     from payplatform.testing.storage_contract import StorageContract
@@ -32,24 +33,24 @@ __all__ = [
     "Command",
     "FakeClock",
     "KeyServiceContract",
+    "NamedCards",
     "SeededIds",
     "StorageContract",
     "Told",
-    "play",
     "sequential_ids",
     "strategies",
 ]
 
 _HOMES: Final = {
     "BankContract": "bank_contract",
-    "Bench": "commands",
-    "Command": "commands",
+    "Bench": "bench",
+    "Command": "bench",
     "FakeClock": "repeatable",
     "KeyServiceContract": "keys_contract",
+    "NamedCards": "cards",
     "SeededIds": "repeatable",
     "StorageContract": "storage_contract",
-    "Told": "commands",
-    "play": "commands",
+    "Told": "bench",
     "sequential_ids": "repeatable",
 }
 
