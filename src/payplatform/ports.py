@@ -183,8 +183,10 @@ class Bank(Protocol):
     def send(self, request: BankRequest, *, timeout_s: float) -> BankReply:
         """Send one request, once, and return the bank's answer to it.
 
-        An adapter never sends twice on its own account and never keeps what it sent: the card in
-        a request is not stored, not logged and not put into an error.
+        An adapter never sends twice on its own account, never later than `timeout_s` after it was
+        called, and never keeps what it sent: the card in a request is not stored, not logged and
+        not put into an error. The answer to a RESUME is the outcome of what it resumes, however
+        often it is asked for.
 
         Raises:
             NotSent: it is proved that not one byte left.

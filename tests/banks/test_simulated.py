@@ -35,7 +35,7 @@ RULES = [
     (HELD, ("increment", MAX_MINOR - 100), "approved"),
     (HELD, ("increment", MAX_MINOR - 99), "invalid_amount/amount_too_large"),
     (HELD, ("increment", 0), "invalid_amount/not_positive"),
-    (HELD, ("resume", 100), "transaction_not_allowed/nothing_to_resume"),
+    (HELD, ("resume", 100), "approved"),
     ([*HELD, ("capture", "c", 40)], ("capture", 60), "approved"),
     ([*HELD, ("capture", "c", 40)], ("void", 60), "approved"),
     ([*HELD, ("capture", "c", 40)], ("void", 61), "invalid_amount/amount_too_large"),

@@ -307,8 +307,6 @@ class Desk:
         waiting = self.books.answer(order.merchant_id, order.target_id or "")
         if waiting is None or waiting.kind not in _STARTING:
             raise _Refused(DeclineCode.TRANSACTION_NOT_ALLOWED, "no_such_operation")
-        if waiting.outcome is ReplyOutcome.APPROVED:
-            raise _Refused(DeclineCode.TRANSACTION_NOT_ALLOWED, "nothing_to_resume")
         if (order.amount_minor, order.currency) != (waiting.amount_minor, waiting.currency):
             raise _Refused(DeclineCode.INVALID_AMOUNT, "other_amount")
         if waiting.outcome is ReplyOutcome.REQUIRES_ACTION and waiting.passed is not None:

@@ -387,7 +387,7 @@ class BankContract(BankAmounts):
     # 3-D Secure.
 
     def test_a_challenge_is_asked_for_and_passed(self, bank: Bank) -> None:
-        """Nothing is approved until the cardholder has acted and the payment is resumed."""
+        """Nothing is approved until the cardholder has acted; then each resume says so."""
         card = self.card_that_challenges()
         self.need(card is not None, "a card that challenges")
 
@@ -403,6 +403,7 @@ class BankContract(BankAmounts):
 
         assert resumed.outcome is APPROVED
         assert resumed.amount == waiting.amount
+        assert self.send(bank, RESUME, target=waiting).outcome is APPROVED
         assert self.inquire(bank, waiting.operation_id).outcome is APPROVED
         assert self.outcome(bank, REFUND, WHOLE, waiting) is APPROVED
 
