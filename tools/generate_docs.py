@@ -26,29 +26,25 @@ import click
 from error_words import ERROR_WORDS
 from state_diagram import state_diagram
 
-from payplatform import errors
+from payplatform import Advice, Brand, DeclineCode, DeclineKind, OperationKind, Settings, errors
 from payplatform._domain._iso4217 import EXPONENTS
-from payplatform._domain.brands import RANGES, RULES, Brand
+from payplatform._domain.brands import RANGES, RULES
 from payplatform._domain.declines import (
     DECLINE_RULES,
     ISO8583_DECLINES,
     MASTERCARD_DECLINES,
     MERCHANT_ADVICE,
-    Advice,
-    DeclineCode,
-    DeclineKind,
 )
 from payplatform._domain.events import EVENT_TYPES
 from payplatform._domain.ledger import RULES as POSTING_RULES
-from payplatform._domain.ledger import Account, balances
-from payplatform._domain.messages import BankCapabilities
-from payplatform._domain.operations import TRANSITIONS, OperationKind
+from payplatform._domain.ledger import balances
+from payplatform._domain.operations import TRANSITIONS
 from payplatform._domain.payments import Facts
-from payplatform._engine.exchange import Settings
 from payplatform.banks.simulated import FAULTS, test_cards_table
 from payplatform.cli import EXIT_CODES
 from payplatform.cli._app import app
 from payplatform.errors import ErrorCode, PayPlatformError
+from payplatform.ports import Account, BankCapabilities
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

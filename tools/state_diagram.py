@@ -23,6 +23,7 @@ STUB = 112
 RAIL_GAP = 17
 END_GAP = 52
 END_WIDTH = 96
+RETURN = 84
 MARGIN = 14
 
 INK = "#2f3640"
@@ -69,9 +70,10 @@ class _Drawing:
         reached = {m.end for m in moves if not m.start.is_final}
         self.ends = [s for s in OperationState if s.is_final and s in reached]
         self.after = [s for s in OperationState if s.is_final and s not in reached]
+        self.back = [m for m in moves if m.start in self.ends and m.end in self.row]
         drawable = [m for m in moves if not m.start.is_final or m.end in self.after]
-        if len(drawable) != len(moves):
-            raise ValueError("a transition from a final state back is more than this can draw")
+        if len(drawable) + len(self.back) != len(moves):
+            raise ValueError("a transition between final states is more than this can draw")
         targets = [*self.row, *self.ends]
         self.colour = dict(zip([s for s in targets if s in reached], PALETTE, strict=False))
         self.upper = [s for s in self.row if any(m.end is s for m in self._between())]
@@ -79,7 +81,14 @@ class _Drawing:
 
     def svg(self) -> str:
         body = "\n".join(
-            [*self._rails(), *self._stubs(), *self._loops(), *self._afterlife(), *self._boxes()]
+            [
+                *self._rails(),
+                *self._stubs(),
+                *self._loops(),
+                *self._afterlife(),
+                *self._returns(),
+                *self._boxes(),
+            ]
         )
         count = f"{len(self.moves)} transitions between {len(OperationState)} states"
         return (
@@ -94,7 +103,8 @@ class _Drawing:
 
     def _between(self) -> list[Move]:
         """Moves between two different states of the row."""
-        return [m for m in self.moves if m.end in self.row and m.end is not m.start]
+        open_moves = (m for m in self.moves if not m.start.is_final)
+        return [m for m in open_moves if m.end in self.row and m.end is not m.start]
 
     def _loops_of(self, state: OperationState) -> list[Move]:
         return [m for m in self.moves if m.start is state is m.end]
@@ -120,16 +130,19 @@ class _Drawing:
         for state in self.row:
             x = self._place_box(state, x) + BOX_GAP
         self.end_x = x + 14
-        self.width = self.end_x + END_WIDTH + MARGIN
+        self.width = self.end_x + END_WIDTH + MARGIN + (RETURN if self.back else 0)
         self.height = self.end_y(self.ends[-1]) + BOX_HEIGHT / 2 + MARGIN
 
     def _place_box(self, state: OperationState, x: float) -> float:
         ups, downs, loops = self._ups_of(state), self._downs_of(state), self._loops_of(state)
         arrives = int(state in self.upper)
-        slots = max(len(ups) + arrives, len(downs) + len(loops), len(state) // 3 + 1, 5)
+        returns = int(any(m.end is state for m in self.back))
+        needed = len(ups) + arrives + returns
+        slots = max(needed, len(downs) + len(loops), len(state) // 3 + 1, 5)
         self.left[state], self.wide[state] = x, slots * PORT_GAP
         self.arrival[state] = x + PORT_GAP / 2
-        centres = _spread(ups, x + arrives * PORT_GAP, (slots - arrives) * PORT_GAP)
+        free = slots - arrives - returns
+        centres = _spread(ups, x + arrives * PORT_GAP, free * PORT_GAP)
         self.ports += [Port(m, at, -1) for m, at in centres]
         below = _spread([*downs, *loops], x, slots * PORT_GAP)
         self.ports += [Port(m, at, 1) for m, at in below if m in downs]
@@ -193,13 +206,31 @@ class _Drawing:
 
     def _afterlife(self) -> Iterator[str]:
         """What may still happen to a final state: drawn up the right edge."""
-        for m in (m for m in self.moves if m.start.is_final):
+        for m in (m for m in self.moves if m.start.is_final and m.end in self.after):
             x, start = self.end_x + END_WIDTH / 2, self.end_y(m.start) - BOX_HEIGHT / 2
             yield from _line(f"M{_n(x)} {_n(start)}V{_n(self.bottom + 1)}", INK)
             yield _arrow(x, self.bottom + 1, "up", INK)
             yield (
                 f'<text class="trigger" transform="translate({_n(x - 6)} {_n(start - 8)}) '
                 f'rotate(-90)">{escape(m.trigger)}</text>'
+            )
+
+    def _returns(self) -> Iterator[str]:
+        """What leads from a final state back into the row: out to the right, up and around."""
+        edge = self.end_x + END_WIDTH + RETURN
+        out = self.end_x + END_WIDTH
+        for m in self.back:
+            colour, y = self.colour[m.end], self.end_y(m.start)
+            into = self.left[m.end] + self.wide[m.end] - PORT_GAP / 2
+            path = f"M{_n(out)} {_n(y)}H{_n(edge)}V{_n(self.rail_y(m.end))}H{_n(into)}"
+            yield from _line(f"{path}V{_n(self.top - 1)}", colour)
+            yield _arrow(into, self.top - 1, "down", colour)
+        for m in self.back:
+            colour, y = self.colour[m.end], self.end_y(m.start)
+            yield f'<circle cx="{_n(edge)}" cy="{_n(y)}" r="3.2" fill="{colour}"/>'
+            yield (
+                f'<text class="trigger" x="{_n(out + 7)}" y="{_n(y - 5)}" '
+                f'style="fill:{colour}">{escape(m.trigger)}</text>'
             )
 
     def _boxes(self) -> Iterator[str]:

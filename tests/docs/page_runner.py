@@ -81,7 +81,7 @@ def run_tests(page: Path, folder: Path) -> None:
     file = folder / f"test_{page.stem.replace('-', '_')}.py"
     file.write_text("\n".join(lines) + "\n")
     told = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", file.name],
+        [sys.executable, "-m", "pytest", "-q", "-p", "payplatform.testing.plugin", file.name],
         cwd=folder,
         env=_environment(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1"),
         capture_output=True,

@@ -67,7 +67,7 @@ def test_the_diagram_shows_every_state_and_every_transition() -> None:
 
 
 def test_the_diagram_refuses_what_it_cannot_draw() -> None:
-    back = {(OperationState.SUCCEEDED, Trigger.UNCLEAR): OperationState.IN_DOUBT}
+    back = {(OperationState.ABORTED, Trigger.APPROVED): OperationState.SUCCEEDED}
 
     with pytest.raises(ValueError, match="more than this can draw"):
         state_diagram.state_diagram(TRANSITIONS | back)
