@@ -258,9 +258,9 @@ class Twins:
             ]
             names = ["authorized", "captured", "refunded"]
             names += [] if by_a_person else ["voided", "expired"]
-            for name in names:
-                booked = sum(getattr(position, name) for position in theirs)
-                assert getattr(facts, name) == booked, f"{name}: ours and the bank's differ"
+            ours = {name: getattr(facts, name) for name in names}
+            booked = {name: sum(getattr(p, name) for p in theirs) for name in names}
+            assert ours == booked, _story(side, merchant_id, payment_id)
             assert all(position.is_sound for position in theirs)
             assert sum(position.pending_refund for position in theirs) == 0
 
@@ -330,16 +330,29 @@ def _looked_up(bank: SimulatedBank, operation: Operation) -> str:
     id_ = resumed or operation.id
     if not bank.effects(merchant_id, id_):
         return "aborted"
+    moved = [line for line in bank.statement(merchant_id) if line.operation_id == id_]
     done = sum(
         line.amount.amount_minor
-        for line in bank.statement(merchant_id)
-        if (line.operation_id, line.state) == (id_, LineState.BOOKED) and line.kind != "release"
+        for line in moved
+        if line.state is LineState.BOOKED and line.kind not in ("release", "expiry")
     )
     if done == operation.amount.amount_minor:
         return "succeeded"
     bank.send(reversal_of(attrs.evolve(operation, id=id_)), timeout_s=1)
     assert not bank.effects(merchant_id, id_)
     return "aborted"
+
+
+def _story(side: Side, merchant_id: str, payment_id: str) -> str:
+    """What both books tell of a payment, for whoever has to find out where they parted."""
+    payments = side.shop(merchant_id).payments
+    ids = {operation.id for operation in payments.operations(payment_id)}
+    lines = [line for line in side.bank.statement(merchant_id) if line.operation_id in ids]
+    ours = [
+        f"{e.number} {e.at} {e.operation_id} {e.type}: {e}" for e in payments.timeline(payment_id)
+    ]
+    theirs = [f"{at.at} {at.operation_id} {at.kind} {at.amount} {at.state}" for at in lines]
+    return "\n".join(["ours and the bank's differ", *ours, "the bank's statement:", *theirs])
 
 
 def _alike(said: list[str], otherwise: str) -> None:
