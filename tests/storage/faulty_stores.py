@@ -43,7 +43,7 @@ class LosesMicroseconds(MemoryStorage):
         super()._write(record, undo)
 
 
-@caught_by("test_a_record_comes_back_equal")
+@caught_by("test_the_largest_amounts_come_back_to_the_last_unit")
 class LosesLargeAmounts(MemoryStorage):
     def _write(self, record: Any, undo: ExitStack) -> None:
         if isinstance(record, Payment):

@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ from payplatform.testing._records import (
     an_event,
     an_operation,
 )
+from payplatform.testing._storage_talk import at_once
 from payplatform.testing.storage_contract import StorageContract
 
 
@@ -372,6 +374,17 @@ def test_an_old_sqlite_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_processes_that_make_the_same_file_at_once_all_succeed(path: Path) -> None:
     written = elsewhere(open_and_write, path, 1, times=4)
     assert customers_in(path) == set(written)
+
+
+def open_and_close(path: Path) -> None:
+    SQLiteStorage(path).close()
+
+
+def test_threads_that_make_the_same_file_at_once_all_succeed(tmp_path: Path) -> None:
+    for round_ in range(5):
+        path = tmp_path / str(round_) / "books.db"
+        at_once([partial(open_and_close, path)] * 8)
+        assert customers_in(path) == set()
 
 
 def test_a_file_of_an_older_release_is_brought_up_to_date_and_keeps_everything(

@@ -20,6 +20,14 @@ from payplatform.errors import (
     StorageUnavailable,
 )
 
+RAISED: Final = (sqlite3.Error, OverflowError, UnicodeError)
+"""What a call of the SQLite module may raise that is about the file or about what is stored.
+
+Without an SQLite code come: OverflowError for a whole number beyond 64 bits; UnicodeEncodeError for
+a lone surrogate; OperationalError for a stored text that is not UTF-8; and UnicodeDecodeError when
+SQLite's own message quotes such a text.
+"""
+
 _BUSY: Final = frozenset(
     # PROTOCOL: several processes began to use the write-ahead log at once, and none won in time.
     {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
@@ -63,8 +71,6 @@ def failure_of(error: BaseException, what: str) -> PayPlatformError:
     extended = getattr(error, "sqlite_errorcode", None)
     if extended in _TAKEN:
         return Conflict(f"{what}: something that has to be unique is there already")
-    # Raised without a code are: a text that is not UTF-8 in the file (a kind of damage), and, for
-    # what is handed in, a whole number beyond 64 bits or a lone surrogate.
     if extended is None:
         return _without_code(error, what)
     primary = extended & 0xFF
@@ -82,13 +88,13 @@ def system_failure_of(error: OSError, what: str) -> StorageUnavailable:
     return StorageUnavailable(f"{what} ({name})", code=code)
 
 
-def is_busy(error: sqlite3.Error) -> bool:
+def is_busy(error: BaseException) -> bool:
     """Whether nothing but patience was missing."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY
 
 
 def _without_code(error: BaseException, what: str) -> StorageUnavailable:
-    if isinstance(error, sqlite3.OperationalError):
+    if isinstance(error, sqlite3.OperationalError | UnicodeDecodeError):
         return StorageUnavailable(
             f"{what}: a stored text is not UTF-8", code=ErrorCode.STORAGE_CORRUPT
         )

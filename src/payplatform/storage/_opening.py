@@ -21,7 +21,7 @@ from typing import Final, Literal, TypeVar
 from attrs import frozen
 
 from payplatform.errors import ErrorCode, PayPlatformError, StorageUnavailable
-from payplatform.storage._failures import failure_of, is_busy, system_failure_of
+from payplatform.storage._failures import RAISED, failure_of, is_busy, system_failure_of
 from payplatform.storage._schema import LATEST, migrate, version_of
 
 T = TypeVar("T")
@@ -70,7 +70,8 @@ def prepared(path: str | os.PathLike[str], journal_mode: JournalMode) -> str:
 
     Raises:
         StorageUnavailable: `storage_settings` (no regular file; a network file system; SQLite is
-            too old), `storage_read_only`, `storage_full`, or `storage_unavailable`.
+            too old); `storage_read_only`, `storage_full` or `storage_unavailable` (the file is not
+            there and cannot be created).
     """
     if sqlite3.sqlite_version_info < _OLDEST:
         raise _refused(
@@ -83,10 +84,6 @@ def prepared(path: str | os.PathLike[str], journal_mode: JournalMode) -> str:
     _asking(lambda: _create(file), "the file cannot be created")
     if not _asking(lambda: stat.S_ISREG(file.stat().st_mode), "the file cannot be seen"):
         raise _refused("the path names something that is not a regular file")
-    if not (os.access(file, os.R_OK | os.W_OK) and os.access(file.parent, os.W_OK)):
-        raise StorageUnavailable(
-            "the file or its folder cannot be written", code=ErrorCode.STORAGE_READ_ONLY
-        )
     if journal_mode == "wal" and (kind := _file_system(file)) in _NETWORK:
         raise _refused(
             f"a write-ahead log needs a local disk, and the file is on {kind}; "
@@ -142,7 +139,7 @@ def connect(settings: Settings, is_first: bool) -> sqlite3.Connection:
             cached_statements=256,
         )
         _settle(connection, settings, is_first=is_first)
-    except sqlite3.Error as error:
+    except RAISED as error:
         failure = failure_of(error, "the file cannot be opened")
     except StorageUnavailable as refusal:
         failure = refusal

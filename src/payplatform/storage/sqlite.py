@@ -38,7 +38,7 @@ from payplatform.errors import (
 from payplatform.ports import EVERYTHING, Filter, R
 from payplatform.storage import _statements as sql
 from payplatform.storage._connections import Connections
-from payplatform.storage._failures import failure_of, is_busy
+from payplatform.storage._failures import RAISED, failure_of, is_busy
 from payplatform.storage._opening import JournalMode, Settings, connect, new_file, prepared
 from payplatform.storage._rows import (
     EVENTS,
@@ -191,7 +191,7 @@ class SQLiteStorage:
             try:
                 with closing(sqlite3.connect(file, isolation_level=None)) as copy:
                     connection.backup(copy)
-            except sqlite3.Error as error:
+            except RAISED as error:
                 failure = failure_of(error, "no copy could be made")
         if failure is not None:
             with suppress(OSError):
@@ -213,7 +213,7 @@ class SQLiteStorage:
         with self._connections.mine() as connection:
             try:
                 return connection.execute(statement, parameters).fetchall()
-            except (sqlite3.Error, OverflowError, UnicodeError) as error:
+            except RAISED as error:
                 failure = failure_of(error, "nothing could be read")
         raise failure
 
@@ -239,11 +239,11 @@ class SQLiteStorage:
         """
         timeout_ms = int(self._settings.busy_timeout_s * 1000)
         self._must_scrub = True
-        with suppress(sqlite3.Error):
+        with suppress(*RAISED):
             connection.execute(f"PRAGMA busy_timeout = {timeout_ms if patiently else 0}")
             ((is_busy_now, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self._must_scrub = bool(is_busy_now)
-        with suppress(sqlite3.Error):
+        with suppress(*RAISED):
             connection.execute(f"PRAGMA busy_timeout = {timeout_ms}")
 
 
@@ -255,7 +255,7 @@ def _taken(connection: sqlite3.Connection, steps: Iterable[_Step]) -> PayPlatfor
             rows = connection.execute(step.statement, step.row).rowcount
             if rows != 1 and step.guarded is not None:
                 return Conflict(f"{step.guarded} has been changed by somebody else")
-    except (sqlite3.Error, OverflowError, UnicodeError) as error:
+    except RAISED as error:
         return failure_of(error, "nothing was written")
     return None
 
@@ -268,7 +268,7 @@ def _committed(connection: sqlite3.Connection) -> PayPlatformError | None:
     """
     try:
         connection.execute("COMMIT")
-    except sqlite3.Error as error:
+    except RAISED as error:
         failure = failure_of(error, "it may or may not have been written")
         was_busy = is_busy(error)
     else:
@@ -280,7 +280,7 @@ def _committed(connection: sqlite3.Connection) -> PayPlatformError | None:
 
 def _roll_back(connection: sqlite3.Connection) -> bool:
     """Whether no transaction is open any more."""
-    with suppress(sqlite3.Error):
+    with suppress(*RAISED):
         if connection.in_transaction:
             connection.execute("ROLLBACK")
     return not connection.in_transaction

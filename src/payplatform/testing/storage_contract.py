@@ -33,8 +33,9 @@ from hypothesis import strategies as st
 from payplatform._domain.changes import Changes, Receipt
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import Posting
+from payplatform._domain.money import MAX_MINOR, Money
 from payplatform._domain.operations import Operation
-from payplatform._domain.payments import Payment
+from payplatform._domain.payments import Facts, Payment
 from payplatform._domain.records import Customer, Merchant, PaymentMethod
 from payplatform.errors import Conflict
 from payplatform.ports import Storage
@@ -140,6 +141,18 @@ class StorageContract(ListsContract):
         assert list(storage.events(merchant_id, subject_id)) == [event]
         assert list(storage.postings(merchant_id, subject_id)) == [posting]
         assert storage.receipt(merchant_id, "op_1") == told
+
+    def test_the_largest_amounts_come_back_to_the_last_unit(self, storage: Storage) -> None:
+        most = Facts(requested=MAX_MINOR, authorized=MAX_MINOR, captured=MAX_MINOR)
+        payment = a_payment(MINE, facts=most)
+        operation = an_operation(MINE, amount=Money.minor(MAX_MINOR, "EUR"))
+        event = an_event(MINE, change=-most, amount=operation.amount)
+        posting = a_posting(MINE, amount_minor=-MAX_MINOR)
+        write(storage, payment, operation, events=(event,), postings=(posting,))
+        assert storage.get(MINE, Payment, payment.id) == payment
+        assert storage.get(MINE, Operation, operation.id) == operation
+        assert list(storage.events(MINE, payment.id)) == [event]
+        assert list(storage.postings(MINE, payment.id)) == [posting]
 
     def test_that_it_was_a_replay_is_never_stored(self, storage: Storage) -> None:
         payment = a_payment(MINE, replayed=True)
