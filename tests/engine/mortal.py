@@ -105,7 +105,7 @@ class World:
 
     def recover_all(self) -> None:
         """Run recovery as it would be run over a week, until nothing is left that it can do."""
-        for step in (60, 60, 120, 600, 3_600, 10_000, 30_000, *(90_000,) * 6):
+        for step in (60, 80, 400, 2_200, 8_700, 26_000, *(104_000,) * 6):
             self.advance(seconds=step)
             self.pay.recover()
             if not any(True for _ in self.shop.operations.list_unresolved()):

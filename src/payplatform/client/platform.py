@@ -94,8 +94,10 @@ class PayPlatform:
             path_or_url: the file. Beside it, unless told otherwise, are the master key in
                 `<file>.key` (or in the variable PAYPLATFORM_MASTER_KEY) and the books of the
                 simulated bank in `<file>.bank`.
-            bank: the acquiring bank; a simulated one by default.
-            keys: who keeps the master key; a local file by default.
+            bank: the acquiring bank; a simulated one by default, and only for a file that has
+                never been used with another.
+            keys: who keeps the master key; a local file by default, which is made with the database
+                and never again: without it the cards in the database cannot be opened.
             now: the clock; the system's by default.
             new_id: makes an id from its prefix; TypeIDs by default.
             settings: how long things may take.
@@ -107,7 +109,7 @@ class PayPlatform:
             InvalidRequest: the path is no path, or a URL of a kind that is not supported; or an
                 argument is not what it has to be. Nothing was created.
             StorageUnavailable: the file cannot be opened, is damaged, or is a newer release's.
-            VaultError: the key file cannot be read, or is open to others.
+            VaultError: the key file is gone, cannot be read, or is open to others.
         """
         path = _a_path(path_or_url)
         _require_ports(are_optional=True, bank=bank, keys=keys)
@@ -119,13 +121,16 @@ class PayPlatform:
         with ExitStack() as opened:
             storage = SQLiteStorage(path)
             opened.callback(storage.close)
-            if bank is None:
-                bank = SimulatedBank(f"{path}.bank", now=now)
-                opened.callback(bank.close)
+            is_new = not storage.merchants(limit=1)
             if keys is None and MASTER_KEY_VARIABLE in os.environ:
                 keys = LocalKeyService.from_env(MASTER_KEY_VARIABLE)
             elif keys is None:
-                keys = LocalKeyService.open(Path(f"{path}.key"))
+                keys = LocalKeyService.open(Path(f"{path}.key"), create=is_new)
+            if bank is None:
+                books = Path(f"{path}.bank")
+                _require_own_bank(is_new or books.exists())
+                bank = SimulatedBank(books, now=now)
+                opened.callback(bank.close)
             platform = cls(
                 storage=storage, bank=bank, keys=keys, now=now, new_id=new_id, settings=settings
             )
@@ -314,6 +319,16 @@ class Outbox:
         ids = [event.id if isinstance(event, Event) else event for event in events]
         checked = [clean_id(event_id, prefix="evt", field="events") for event_id in ids]
         self._engine().storage.mark_published(checked)
+
+
+def _require_own_bank(is_simulated: bool) -> None:
+    if not is_simulated:
+        raise InvalidRequest(
+            "bank must be given: this file has been used with a bank of yours, and the simulated "
+            "one would be asked about payments that it has never seen",
+            code=ErrorCode.VALUE_INVALID,
+            field="bank",
+        )
 
 
 def _utc_now() -> datetime:
