@@ -470,7 +470,8 @@ def test_it_says_what_it_is(bank: SimulatedBank) -> None:
 
     assert described["bank"].startswith("simulated")
     assert described["unlisted_cards"] == "approved"
-    assert repr(bank).startswith("SimulatedBank(")
+    in_memory = described["books"] == "memory"
+    assert repr(bank).endswith("(memory)" if in_memory else "bank.db)")
 
 
 def test_the_real_clock_is_used_where_none_is_given() -> None:

@@ -109,7 +109,7 @@ class Answer(Order):
     @property
     def decline(self) -> Decline | None:
         """Why it was declined, if it was."""
-        if self.decline_code is None or self.outcome is not ReplyOutcome.DECLINED:
+        if self.decline_code is None:
             return None
         return Decline(
             code=self.decline_code, bank_code=self.bank_code, advice_code=self.advice_code
@@ -237,10 +237,10 @@ class Books:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield Transaction(connection)
+                connection.commit()
             except BaseException:
                 connection.rollback()
                 raise
-            connection.commit()
 
     def close(self) -> None:
         """Close the file. A second close does nothing."""

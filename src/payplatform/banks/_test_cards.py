@@ -15,7 +15,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import ClassVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from payplatform._domain.brands import brand_of
 from payplatform._domain.cards import Brand
@@ -63,7 +63,7 @@ class TestCard:
 
     __test__: ClassVar[bool] = False  # pytest takes it for a test otherwise
 
-    number: str
+    number: str = field(repr=False)  # public, yet no log should look like one with card numbers
     words: str
     decline: DeclineCode | None = None
     advice_code: str | None = None

@@ -201,10 +201,7 @@ class SimulatedBank:
             TimeoutError: no answer came in time; it may have been done.
             ServerError: the bank failed; it may have been done.
         """
-        card = card_of(request)
-        call = Call.REVERSAL if request.kind is RequestKind.REVERSAL else Call.SEND
-        fault = self._plan.draw(call, card.fault)
-        order = order_of(request, card, self._now())
+        fault, order = self._at_the_door(request)
         del request
         if fault is not None and FAULTS[fault].moment is Moment.BEFORE:
             self._stop(fault, order)
@@ -363,6 +360,11 @@ class SimulatedBank:
             desk = Desk(terms=self._terms, books=books, now=now)
             desk.fall_due()
             yield desk
+
+    def _at_the_door(self, request: BankRequest) -> tuple[Fault | None, Order]:
+        card = card_of(request)
+        call = Call.REVERSAL if request.kind is RequestKind.REVERSAL else Call.SEND
+        return self._plan.draw(call, card.fault), order_of(request, card, self._now())
 
     def _do(self, order: Order) -> BankReply:
         with self._desk() as desk:
