@@ -7,6 +7,7 @@ rows are flat values, so that a column is an attribute and nothing is translated
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -264,6 +265,8 @@ class Books:
         return self._connection
 
     def _opened(self) -> sqlite3.Connection:
+        if self.path is not None:
+            _create(self.path)
         connection = sqlite3.connect(
             ":memory:" if self.path is None else self.path,
             timeout=_BUSY_S,
@@ -297,6 +300,28 @@ class Books:
             _INHERITED.append(self._connection)
             self._connection = None
         self._lock.release()
+
+
+def _create(path: Path) -> None:
+    """Make the file where there is none, for its owner alone: it tells who paid how much.
+
+    Raises:
+        InvalidRequest: there is no such folder, or it cannot be written.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+    try:
+        os.close(os.open(path, flags, 0o600))
+    except FileExistsError:
+        return
+    except OSError as error:
+        name = errno.errorcode.get(error.errno or 0, "unknown")
+    else:
+        return
+    raise InvalidRequest(
+        f"path must be in a folder that can be written ({name})",
+        code=ErrorCode.VALUE_INVALID,
+        field="path",
+    )
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
