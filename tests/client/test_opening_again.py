@@ -47,3 +47,21 @@ def test_a_database_without_merchants_may_still_get_its_key_and_its_bank(tmp_pat
 
     with PayPlatform.open(tmp_path / "shop.db") as pay:
         pay.merchants.create(name="Acme")
+
+
+def test_every_file_that_is_made_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """Who may read them learns who paid how much, or opens the cards."""
+    with PayPlatform.open(tmp_path / "shop.db") as pay:
+        pay.merchants.create(name="Acme")
+        made = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+
+    assert {"shop.db", "shop.db.key", "shop.db.bank"} <= set(made)
+    assert set(made.values()) == {0o600}
+
+
+def test_a_bank_in_no_folder_says_so_in_a_typed_error(tmp_path: Path) -> None:
+    """And not in one of SQLite's own."""
+    with pytest.raises(InvalidRequest) as caught:
+        SimulatedBank(tmp_path / "nowhere" / "bank").statement()
+
+    assert caught.value.field == "path"
