@@ -1,10 +1,11 @@
 """Any history, of several merchants, on memory and SQLite side by side.
 
 How: hypothesis draws commands, answers of cardholders, faults on the wire, deaths of our process at
-any port call, waiting, recovery. `Twins` has both platforms do the same. After each step both must
-have told and written the same, and whatever was touched must keep every invariant. In the end the
-bank is well again, time passes, recovery runs until nothing is left to find out, a person decides
-what only a person can; then our books must say what the bank's say, payment by payment.
+any port call, processes that overtake one another, waiting, recovery. `Twins` has both platforms do
+the same. After each step both must have told and written the same, and whatever was touched must
+keep every invariant. In the end the bank is well again, time passes, recovery runs until nothing is
+left to find out, a person decides what only a person can; then our books must say what the bank's
+say, payment by payment.
 
 Longer runs: HYPOTHESIS_PROFILE=thorough, or PAYPLATFORM_HISTORIES=examples,steps.
 """
@@ -20,7 +21,8 @@ from attrs import evolve, field, frozen
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from twins import Death, Side, Told, Twins, challenge_of
+from sides import Death, Overtaking, Side, Trouble
+from twins import Told, Twins, challenge_of
 
 from payplatform import Card, Money, NotFound, Operation, OperationKind, Payment, PaymentStatus
 from payplatform.banks.simulated import FULL_CAPABILITIES, Fault
@@ -61,7 +63,6 @@ BANKS = {
 # Twice the same request at a bank that does it twice: no protocol can help (reliability.md, 2.4 E).
 NEEDS_DEDUP = frozenset({Fault.DELIVER_TWICE, Fault.DELAY_REQUEST})
 
-Trouble = Fault | Death | None
 PaymentOf = tuple[str, str]
 """A merchant's id and a payment's."""
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]
@@ -69,7 +70,10 @@ Call = tuple[str, tuple[Any, ...], dict[str, Any]]
 
 faults = st.sampled_from(list(Fault))
 deaths = st.builds(Death, st.integers(1, 14), st.sampled_from(["before", "after"]))
-troubles = st.one_of(st.none(), st.none(), faults, faults, deaths)
+overtakings = st.builds(
+    Overtaking, st.sampled_from([46, 107, 4_000]), st.sampled_from(["before", "after"])
+)
+troubles = st.one_of(st.none(), st.none(), st.none(), faults, faults, deaths, overtakings)
 numbers = st.sampled_from(CARDS)
 starts = st.sampled_from(["authorize", "authorize", "charge"])
 moneys = st.builds(
@@ -170,7 +174,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(seconds=waits, recovers=st.booleans(), trouble=troubles)
     def wait(self, seconds: int, recovers: bool, trouble: Trouble) -> None:
-        self.twins.clock.advance(seconds=seconds)
+        self.twins.wait(seconds=seconds)
         if recovers:
             self.twins.both(lambda side: side.pay.recover(), self._possible(trouble))
 
@@ -381,7 +385,7 @@ class Histories(RuleBasedStateMachine):
         by_a_person = self._find_everything_out()
         assert self._open_payments() == []
         assert self._unresolved() == []
-        self.twins.clock.advance(days=8)
+        self.twins.wait(days=8)
         self.twins.both(lambda side: side.pay.recover())
         assert self.twins.both(lambda side: side.pay.doctor()).value.findings == ()
         for merchant_id, payment_id in self.payments:
@@ -392,7 +396,7 @@ class Histories(RuleBasedStateMachine):
         """Let time pass until nothing is open; the subjects that a person had to decide about."""
         by_a_person: set[str] = set()
         for _ in range(30):
-            self.twins.clock.advance(hours=29)
+            self.twins.wait(hours=29)
             self.twins.both(lambda side: side.pay.recover())
             for operation in self._unresolved():
                 if operation.state == "needs_review":

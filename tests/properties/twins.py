@@ -1,10 +1,8 @@
 """Two platforms that live the same life: one in memory, one in a SQLite file.
 
-They have the same clock and the same ids, and two simulated banks that are given the same faults.
+They have the same time and the same ids, and two simulated banks that are given the same faults.
 So they must say the same, to the letter, whatever is asked of them: `Twins.both` asks both and sees
 to it. After each step the books of whatever was touched are checked on both sides.
-
-A process may die at any port call (`Fate`); the store, the bank and the master key outlive it.
 """
 
 from __future__ import annotations
@@ -16,136 +14,16 @@ from datetime import datetime, timedelta
 from enum import Enum
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 from attrs import frozen
+from sides import Died, Side, Trouble
 
-from payplatform import (
-    MerchantClient,
-    Operation,
-    OperationKind,
-    Payment,
-    PaymentMethod,
-    PayPlatform,
-    PayPlatformError,
-)
+from payplatform import Operation, OperationKind, Payment, PaymentMethod, PayPlatformError
 from payplatform._domain.events import Event
-from payplatform._domain.invariants import broken_in_payment
 from payplatform._domain.messages import BankCapabilities, reversal_of
-from payplatform.banks.simulated import Fault, LineState, SimulatedBank
-from payplatform.keys.local import LocalKeyService
-from payplatform.storage.memory import MemoryStorage
-from payplatform.storage.sqlite import SQLiteStorage
-from payplatform.testing import FakeClock, SeededIds
-
-Moment = Literal["before", "after"]
-
-
-class Died(BaseException):
-    """The process is gone: nothing that it has not written is left, and nothing more happens."""
-
-
-@frozen
-class Death:
-    """At which of the next port calls the process dies, counted from 1, and on which side of it."""
-
-    at_call: int
-    moment: Moment
-
-
-class Fate:
-    """Lets port calls pass, and kills at the one it was told."""
-
-    def __init__(self) -> None:
-        self.death: Death | None = None
-        self.calls = 0
-        self.dead = False
-
-    def await_death(self, death: Death | None) -> None:
-        """From here on count, and die as told; None: live."""
-        self.death, self.calls, self.dead = death, 0, False
-
-    def meet(self, call: Callable[[], Any]) -> Any:
-        """Make a port call, or die at it."""
-        if self.dead:
-            raise Died
-        self.calls += 1
-        doomed = self.death is not None and self.calls == self.death.at_call
-        if doomed and self.death is not None and self.death.moment == "before":
-            self.dead = True
-            raise Died
-        result = call()
-        if doomed:
-            self.dead = True
-            raise Died
-        return result
-
-
-class Mortal:
-    """A port as a process uses it: closing it is the process's affair, and leaves it as it is."""
-
-    def __init__(self, port: Any, fate: Fate) -> None:
-        self._port, self._fate = port, fate
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._port, name)
-        if not callable(value):
-            return value
-        return lambda *args, **kwargs: self._fate.meet(lambda: value(*args, **kwargs))
-
-    def close(self) -> None:
-        """Leave it open."""
-
-
-class Side:
-    """One of the twins: its store, its bank, its master key, and the process that uses them."""
-
-    def __init__(self, clock: FakeClock, bank: BankCapabilities, file: Path | None) -> None:
-        self.fate = Fate()
-        self.bank = SimulatedBank(now=clock, capabilities=bank)
-        self._file = file
-        self._clock = clock
-        self._ids = SeededIds(7)
-        self._keys = LocalKeyService.ephemeral()
-        self._storage: MemoryStorage | SQLiteStorage = MemoryStorage()
-        self.restart()
-
-    def restart(self) -> None:
-        """A new process: what the old one held in memory is gone, and its file is opened anew."""
-        self.fate.await_death(None)
-        if self._file is not None:
-            self._storage.close()
-            self._storage = SQLiteStorage(self._file)
-        self.pay = PayPlatform(
-            storage=Mortal(self._storage, self.fate),
-            bank=Mortal(self.bank, self.fate),
-            keys=Mortal(self._keys, self.fate),
-            now=self._clock,
-            new_id=self._ids,
-        )
-
-    def shop(self, merchant_id: str) -> MerchantClient:
-        return self.pay.merchant(merchant_id)
-
-    def close(self) -> None:
-        self._storage.close()
-        self.bank.close()
-
-    def findings(self, payment: Payment) -> list[str]:
-        """Every invariant that a payment breaks now, in words."""
-        operations = self.shop(payment.merchant_id).payments.operations(payment.id)
-        findings = broken_in_payment(
-            payment,
-            operations=operations,
-            events=self._storage.events(payment.merchant_id, payment.id),
-            postings=self._storage.postings(payment.merchant_id, payment.id),
-        )
-        twice = [o.id for o in operations if self.bank.effects(o.merchant_id, o.id) > 1]
-        return [
-            *(f"{finding.rule}: {finding.text}" for finding in findings),
-            *(f"the bank did {operation_id} more than once" for operation_id in twice),
-        ]
+from payplatform.banks.simulated import LineState, SimulatedBank
 
 
 @frozen
@@ -184,9 +62,8 @@ class Twins:
 
     def __init__(self, bank: BankCapabilities, secrets: Iterable[str]) -> None:
         self._folder = tempfile.TemporaryDirectory()
-        self.clock = FakeClock()
-        self.memory = Side(self.clock, bank, None)
-        self.sqlite = Side(self.clock, bank, Path(self._folder.name, "twin.db"))
+        self.memory = Side(bank)
+        self.sqlite = Side(bank, Path(self._folder.name, "twin.db"))
         # By itself: the three digits of a security code are in many a longer number.
         self._secret = re.compile(rf"(?<![\w.#])({'|'.join(secrets)})(?![\w.])")
         self.events: dict[str, list[Event]] = {}
@@ -220,7 +97,7 @@ class Twins:
     def make_well(self) -> None:
         """Nothing goes wrong any more, and what was on its way has arrived."""
         for side in self._sides:
-            side.fate.await_death(None)
+            side.await_trouble(None)
             side.bank.up()
             side.bank._plan._script.clear()
             side.bank.deliver_late()
@@ -264,7 +141,12 @@ class Twins:
             assert all(position.is_sound for position in theirs)
             assert sum(position.pending_refund for position in theirs) == 0
 
-    def both(self, ask: Ask, trouble: Fault | Death | None = None) -> Told:
+    def wait(self, *, seconds: float = 0, hours: float = 0, days: float = 0) -> None:
+        """Let time pass."""
+        for side in self._sides:
+            side.clock.advance(seconds=seconds, hours=hours, days=days)
+
+    def both(self, ask: Ask, trouble: Trouble = None) -> Told:
         """Ask both the same: they must tell the same, and leave the same behind.
 
         Args:
@@ -272,16 +154,15 @@ class Twins:
             trouble: what goes wrong meanwhile, or, of a fault, as soon as it can.
         """
         for side in self._sides:
-            if isinstance(trouble, Fault):
-                side.bank.next(trouble)
-            side.fate.await_death(trouble if isinstance(trouble, Death) else None)
+            side.await_trouble(trouble)
         told = [_told(ask, side) for side in self._sides]
         said = [self._said(each) for each in told]
         _alike(said, "tell different things")
         if any(side.fate.dead for side in self._sides):
             self.restart()
         for side in self._sides:
-            side.fate.await_death(None)
+            side.await_trouble(None)
+        assert self.memory.clock() == self.sqlite.clock()
         self.check()
         return told[0]
 

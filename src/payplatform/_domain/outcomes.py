@@ -165,7 +165,9 @@ def _settled_payment(
     )
     event = _event(operation, payment, operation.state, world, change=change, verdict=verdict)
     agreed = _agreed(method, verdict, world) if authorizing else None
-    records: tuple[Record, ...] = (payment, *moved)
+    # Operations first: a writer that was overtaken is to fail at their guards, and not because the
+    # payment, which it has just read anew, cannot take the same change twice.
+    records: tuple[Record, ...] = (*moved, payment)
     events: tuple[Event, ...] = (event,)
     if agreed is not None:
         records = (*records, agreed)
@@ -206,7 +208,7 @@ def _settled_method(
     receipts = (_receipt(operation, method),) if _is_answer(operation) else ()
     changes = Changes(
         merchant_id=method.merchant_id,
-        records=(method, operation),
+        records=(operation, method),
         events=(event,),
         receipts=receipts,
     )
