@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+from watched_bank import WatchedBank
+
 from payplatform import Card, Money, Operation, Payment, PaymentMethod, PayPlatform, Settings
-from payplatform._domain.secret import Secret
 from payplatform.banks.simulated import FULL_CAPABILITIES, SimulatedBank
 from payplatform.keys.local import LocalKeyService
-from payplatform.ports import BankCapabilities, BankReply, BankRequest, Storage
+from payplatform.ports import BankCapabilities, Storage
 from payplatform.storage.memory import MemoryStorage
 from payplatform.storage.sqlite import SQLiteStorage
 
@@ -32,55 +32,6 @@ REFUND_DECLINED = "4000000000010316"
 
 def eur(amount: str) -> Money:
     return Money(amount, "EUR")
-
-
-class WatchedBank:
-    """A bank that writes down what it is asked, lets a test step in, and hands it on.
-
-    `before` and `after` are called with each request that is sent, around the bank's own work;
-    `instead` may answer in its place, and the bank never hears of it.
-    """
-
-    def __init__(self, bank: SimulatedBank) -> None:
-        self.bank = bank
-        self.sent: list[BankRequest] = []
-        self.codes: list[Secret | None] = []
-        self.inquired: list[str] = []
-        self.timeouts: list[float] = []
-        self.before: Callable[[BankRequest], object] = lambda _: None
-        self.after: Callable[[BankRequest], object] = lambda _: None
-        self.instead: Callable[[BankRequest], BankReply | None] = lambda _: None
-
-    @property
-    def calls(self) -> int:
-        return len(self.sent) + len(self.inquired)
-
-    @property
-    def capabilities(self) -> BankCapabilities:
-        return self.bank.capabilities
-
-    def send(self, request: BankRequest, *, timeout_s: float) -> BankReply:
-        self.sent.append(request)
-        self.codes.append(request.card.security_code if request.card else None)
-        self.timeouts.append(timeout_s)
-        self.before(request)
-        reply = self.instead(request)
-        if reply is not None:
-            return reply
-        reply = self.bank.send(request, timeout_s=timeout_s)
-        self.after(request)
-        return reply
-
-    def inquire(self, merchant_id: str, operation_id: str, *, timeout_s: float) -> BankReply:
-        self.inquired.append(operation_id)
-        self.timeouts.append(timeout_s)
-        return self.bank.inquire(merchant_id, operation_id, timeout_s=timeout_s)
-
-    def describe(self) -> Mapping[str, str]:
-        return self.bank.describe()
-
-    def close(self) -> None:
-        self.bank.close()
 
 
 class Till:

@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from payplatform import MerchantClient, Payment, PayPlatform
-from payplatform.banks.simulated import Position, SimulatedBank
+from watched_bank import WatchedBank
+
+from payplatform import MerchantClient, Payment, PayPlatform, Settings
+from payplatform.banks.simulated import FULL_CAPABILITIES, Position, SimulatedBank
 from payplatform.keys.local import LocalKeyService
-from payplatform.ports import Storage
+from payplatform.ports import BankCapabilities, Storage
 from payplatform.storage.memory import MemoryStorage
 from payplatform.storage.sqlite import SQLiteStorage
 
@@ -66,11 +68,26 @@ class Mortal:
 
 
 class World:
-    """What is there whatever happens to our process. One merchant, with one client at a time."""
+    """What is there whatever happens to our process. One merchant, with one client at a time.
 
-    def __init__(self, file: Path | None = None) -> None:
+    Attributes:
+        bank: the bank itself.
+        wire: the bank as our process sees it, where a test may meddle.
+        through: what our process sees of a store, where a test may meddle too.
+    """
+
+    def __init__(
+        self,
+        file: Path | None = None,
+        *,
+        capabilities: BankCapabilities = FULL_CAPABILITIES,
+        settings: Settings | None = None,
+    ) -> None:
         self.now = START
-        self.bank = SimulatedBank(now=self.clock)
+        self.bank = SimulatedBank(now=self.clock, capabilities=capabilities)
+        self.wire = WatchedBank(self.bank)
+        self.through: Callable[[Storage], Any] = lambda storage: storage
+        self._settings = settings
         self.keys = LocalKeyService.ephemeral()
         self._file = file
         self._memory = MemoryStorage()
@@ -89,10 +106,11 @@ class World:
         storage: Storage = SQLiteStorage(self._file) if self._file else self._memory
         self._stores.append(storage)
         self.pay = PayPlatform(
-            storage=Mortal(storage, self.fate, "storage"),
-            bank=Mortal(self.bank, self.fate, "bank"),
+            storage=Mortal(self.through(storage), self.fate, "storage"),
+            bank=Mortal(self.wire, self.fate, "bank"),
             keys=Mortal(self.keys, self.fate, "keys"),
             now=self.clock,
+            settings=self._settings,
         )
         return self.pay
 
