@@ -106,11 +106,12 @@ class BankCapabilities:
 
     Attributes:
         dedups_operation_id_s: for how many seconds sending one operation id again has no second
-            effect and tells the same; 0 when it never does.
+            effect and tells the same; 0 when it never does, `math.inf` for ever.
         inquiry_by_operation_id: whether `inquire` finds an operation by our id.
         reversal_remembers_unknown: whether reversing an id that it has never seen makes it decline
             that id if it arrives later.
-        max_in_flight_s: after so many seconds a request that was sent can no longer arrive.
+        max_in_flight_s: after so many seconds a request that was sent can no longer arrive;
+            `math.inf` where nobody can promise that.
         multi_capture: whether one authorization may be captured in several parts.
         partial_refund: whether less than all that was captured may be refunded.
         partial_void: whether less than all that is uncaptured may be voided.

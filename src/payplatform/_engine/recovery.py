@@ -8,6 +8,7 @@ remembers. "Not found" alone is never taken for "failed", and time never turns u
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from datetime import timedelta
 
@@ -17,7 +18,7 @@ from payplatform._domain.changes import Changes
 from payplatform._domain.decisions import take_over
 from payplatform._domain.operations import Operation, OperationState, Trigger
 from payplatform._domain.outcomes import expire
-from payplatform._domain.replies import Doubt, Verdict
+from payplatform._domain.replies import Doubt, Verdict, unclear
 from payplatform._engine.exchange import Exchange
 from payplatform.errors import CommitUncertain, Conflict, OutcomeUnknown
 
@@ -115,14 +116,19 @@ class Recovery:
     def _bank_dedups(self, taken: Operation) -> bool:
         """Whether what is sent now arrives while the bank still remembers the first one."""
         bank = self._exchange.bank.capabilities
-        window = timedelta(seconds=bank.dedups_operation_id_s - bank.max_in_flight_s)
-        return self._exchange.now() - taken.created_at < window
+        return self._age_s(taken) < bank.dedups_operation_id_s - bank.max_in_flight_s
+
+    def _age_s(self, taken: Operation) -> float:
+        """Seconds since the first send. Compared as a number: a bank may say "for ever"."""
+        return (self._exchange.now() - taken.created_at).total_seconds()
 
     def _not_found(self, taken: Operation) -> Verdict:
         """It may be on its way: only a bank that remembers the reversal can end it for sure."""
-        bank = self._exchange.bank.capabilities
-        arrives_until = taken.created_at + timedelta(seconds=bank.max_in_flight_s)
-        if self._exchange.now() < arrives_until:
+        in_flight_s = self._exchange.bank.capabilities.max_in_flight_s
+        if math.isinf(in_flight_s):
+            return unclear(Doubt.NOT_FOUND)
+        if self._age_s(taken) < in_flight_s:
+            arrives_until = taken.created_at + timedelta(seconds=in_flight_s)
             return Verdict(
                 trigger=Trigger.UNCLEAR, reason=Doubt.NOT_FOUND, next_try_at=arrives_until
             )
