@@ -115,6 +115,11 @@ class World:
         return self.pay
 
     @property
+    def storage(self) -> Storage:
+        """The store itself, as nobody meddles with it."""
+        return self._stores[-1]
+
+    @property
     def shop(self) -> MerchantClient:
         return self.pay.merchant(self.merchant_id)
 
