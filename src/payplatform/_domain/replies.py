@@ -151,7 +151,7 @@ def _is_text(value: object, limit: int) -> bool:
 
 
 def _is_time(value: object) -> bool:
-    return value is None or (isinstance(value, datetime) and value.tzinfo is not None)
+    return value is None or (isinstance(value, datetime) and value.utcoffset() is not None)
 
 
 def _without_card_numbers(reply: BankReply) -> tuple[BankReply, tuple[tuple[str, str], ...]]:
