@@ -118,8 +118,10 @@ class Card(Guarded):
         if isinstance(facts, InvalidRequest):
             raise facts
         if isinstance(until, InvalidRequest):
+            del facts  # crash reporters print the locals of each frame
             raise until
         if isinstance(name, InvalidRequest):
+            del facts
             raise name
         keep = object.__setattr__
         keep(self, "number", facts.number)
