@@ -15,6 +15,7 @@ import pytest
 from attrs import evolve
 from elsewhere import (
     MERCHANT,
+    PATIENT_S,
     customers_in,
     elsewhere,
     files_of,
@@ -377,7 +378,7 @@ def test_processes_that_make_the_same_file_at_once_all_succeed(path: Path) -> No
 
 
 def open_and_close(path: Path) -> None:
-    SQLiteStorage(path).close()
+    SQLiteStorage(path, busy_timeout_s=PATIENT_S).close()
 
 
 def test_threads_that_make_the_same_file_at_once_all_succeed(tmp_path: Path) -> None:

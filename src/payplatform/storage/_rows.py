@@ -13,7 +13,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from types import MappingProxyType, UnionType
 from typing import Any, Final, Generic, TypeVar, get_args, get_origin
 
@@ -215,6 +215,8 @@ class Layout(Generic[V]):
         self._computed = computed
         self.read_columns = tuple(names)
         self.columns = (*names, *(name for name, _ in computed))
+        self.changing = tuple(c for c in self.columns if c not in ("merchant_id", "id"))
+        self._changing = itemgetter(*map(self.columns.index, self.changing))
         self._key_at = names.index(key)
         self._values = attrgetter(*flat)
 
@@ -230,6 +232,11 @@ class Layout(Generic[V]):
             item = getattr(value, name)
             row.append(None if item is None else dump(item))
         return tuple(row)
+
+    def changing_of(self, row: Row) -> Row:
+        """What of a row a later version may change: one item for each of `changing`."""
+        changed: Row = self._changing(row)
+        return changed
 
     def value_of(self, row: Sequence[Any]) -> V:
         """The value that a row of `read_columns` holds.

@@ -50,7 +50,7 @@ class ForRecords:
     Attributes:
         get: takes merchant and id.
         insert: takes a row.
-        update: takes a row; changes the one whose version is one less.
+        update: takes the changing part of a row; then merchant, id and version of what it replaces.
         delete: takes merchant, id and version.
     """
 
@@ -61,17 +61,13 @@ class ForRecords:
 
 
 def _for_records(layout: Layout[Any]) -> ForRecords:
-    place = {column: f"?{number}" for number, column in enumerate(layout.columns, start=1)}
-    guard = layout.guard
-    changed = ", ".join(f"{c} = {p}" for c, p in place.items() if c not in ("merchant_id", "id"))
+    changed = ", ".join(f"{column} = ?" for column in layout.changing)
+    one_version = f"WHERE merchant_id = ? AND id = ? AND {layout.guard} = ?"
     return ForRecords(
         get=f"{_select(layout)} WHERE merchant_id = ? AND id = ?",
         insert=_insert(layout),
-        update=(
-            f"UPDATE {layout.table} SET {changed} WHERE merchant_id = {place['merchant_id']}"
-            f" AND id = {place['id']} AND {guard} = {place[guard]} - 1"
-        ),
-        delete=f"DELETE FROM {layout.table} WHERE merchant_id = ? AND id = ? AND {guard} = ?",
+        update=f"UPDATE {layout.table} SET {changed} {one_version}",
+        delete=f"DELETE FROM {layout.table} {one_version}",
     )
 
 

@@ -298,12 +298,16 @@ class _Step:
 def _steps(changes: Changes) -> Iterator[_Step]:
     """What is removed comes first, so that its place may be taken by what is written."""
     for record in changes.removed:
-        guards = (record.merchant_id, record.id, record.version)
-        yield _Step(sql.OF[type(record)].delete, guards, _name(record))
+        stored = (record.merchant_id, record.id, record.version)
+        yield _Step(sql.OF[type(record)].delete, stored, _name(record))
     for record in changes.records:
-        statements = sql.OF[type(record)]
-        statement = statements.insert if record.version == 1 else statements.update
-        yield _Step(statement, RECORDS[type(record)].row_of(record), _name(record))
+        layout, statements = RECORDS[type(record)], sql.OF[type(record)]
+        row = layout.row_of(record)
+        if record.version == 1:
+            yield _Step(statements.insert, row, _name(record))
+        else:
+            replaced = (record.merchant_id, record.id, record.version - 1)
+            yield _Step(statements.update, layout.changing_of(row) + replaced, _name(record))
     for event in changes.events:
         place = (event.id, event.merchant_id, event.subject_id, event.number)
         yield _Step(sql.ADD_EVENT, EVENTS.row_of(event))
