@@ -153,7 +153,8 @@ class Storage(Protocol):
         that none is stored. A removed record is deleted if the stored version equals its own.
         Unique are: (merchant, kind, id); an operation's (merchant, idempotency key); a payment
         method's (merchant, customer, fingerprint) where both are given; an event's (merchant,
-        subject, number). Each event also enters the outbox.
+        subject, number); a posting's (merchant, payment, event number, line). Each event also
+        enters the outbox.
 
         Raises:
             Conflict: a guard was stale or a unique thing was there; nothing was written.

@@ -356,6 +356,18 @@ class StorageContract(ListsContract):
             "evt_4",
         ]
 
+    def test_a_line_is_posted_once_for_each_event_payment_and_merchant(
+        self, storage: Storage
+    ) -> None:
+        posting = a_posting(MINE)
+        storage.commit(Changes(merchant_id=MINE, postings=(posting,)))
+        again = evolve(posting, amount_minor=1)
+        refuse(storage, Changes(merchant_id=MINE, postings=(again,)))
+        for other in (evolve(again, line=2), evolve(again, payment_id="pay_2"), a_posting(OTHER)):
+            storage.commit(Changes(merchant_id=other.merchant_id, postings=(other,)))
+        found = storage.postings(MINE, posting.payment_id)
+        assert list(found) == [posting, evolve(again, line=2)]
+
     # -- merchants apart ---------------------------------------------------------------------------
 
     @EACH_KIND
