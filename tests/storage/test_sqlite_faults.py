@@ -127,7 +127,6 @@ def test_opening_waits_no_longer_than_its_timeout(path: Path) -> None:
 # -- forks -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_a_fork_amid_writes_loses_no_commit_of_parent_or_child(path: Path) -> None:
     for _ in range(2):
         before = len(customers_in(path)) if path.exists() else 0
