@@ -23,6 +23,7 @@ from payplatform._domain.ledger import Posting
 from payplatform._domain.messages import BankCapabilities, BankReply, ReplyOutcome
 from payplatform._domain.money import Money
 from payplatform._domain.operations import (
+    STARTING_KINDS,
     TRANSITIONS,
     Operation,
     OperationKind,
@@ -209,13 +210,14 @@ FIRST_ANSWERS = (
     Trigger.LEFT_PENDING,
     Trigger.UNCLEAR,
     Trigger.NOT_SENT,
+    None,
+    None,
 )
-STARTING = (OperationKind.SALE, OperationKind.AUTHORIZE)
 
 
 def makes_sense(operation: Operation, trigger: Trigger) -> bool:
     """Whether a bank can say so: only what starts a payment asks the cardholder for something."""
-    return trigger is not Trigger.ACTION_REQUIRED or operation.kind in STARTING
+    return trigger is not Trigger.ACTION_REQUIRED or operation.kind in STARTING_KINDS
 
 
 @st.composite
@@ -239,7 +241,9 @@ def shops(draw: st.DrawFn, *, banks: st.SearchStrategy[BankCapabilities] = CAPAB
     shop = PureShop(bank=draw(banks))
     verb = draw(st.sampled_from([Verb.AUTHORIZE, Verb.AUTHORIZE, Verb.CHARGE]))
     assert shop.ask(verb, draw(st.integers(1, 100)))
-    for move in draw(st.lists(st.sampled_from([_ask, _answer, _wait, _ask, _answer]), max_size=12)):
+    _answer_first(draw, shop)
+    moves = st.sampled_from([_ask, _ask, _ask, _answer, _answer, _wait])
+    for move in draw(st.lists(moves, max_size=14)):
         move(draw, shop)
         assert shop.findings() == []
     return shop
@@ -247,19 +251,28 @@ def shops(draw: st.DrawFn, *, banks: st.SearchStrategy[BankCapabilities] = CAPAB
 
 def _ask(draw: st.DrawFn, shop: PureShop) -> None:
     """Mostly what is allowed, so that a history gets somewhere; now and then anything."""
-    allowed = [Verb(kind) for kind in sorted(shop.payment.allowed_operations - {*STARTING})]
-    verb = draw(st.sampled_from([*(allowed * 2), Verb.RETRY, *FOLLOW_UPS]))
+    allowed = [Verb(kind) for kind in sorted(shop.payment.allowed_operations - {*STARTING_KINDS})]
+    verb = draw(st.sampled_from([*(allowed * 3), Verb.RETRY, *FOLLOW_UPS]))
     amount = draw(st.sampled_from([None, 1, 1, 2, 5, 30, 100]))
     final = verb is Verb.CAPTURE and draw(st.booleans())
-    shop.ask(verb, None if verb is Verb.RETRY else amount, final=final)
+    if shop.ask(verb, None if verb is Verb.RETRY else amount, final=final):
+        _answer_first(draw, shop)
+
+
+def _answer_first(draw: st.DrawFn, shop: PureShop) -> None:
+    """The first answer to the latest operation, most often yes; or none yet."""
+    operation = list(shop.operations.values())[-1]
+    trigger = draw(st.sampled_from(FIRST_ANSWERS))
+    if trigger is not None and makes_sense(operation, trigger):
+        shop.answer(operation.id, trigger)
 
 
 def _answer(draw: st.DrawFn, shop: PureShop) -> None:
+    """What comes later to one that is open, whatever the table lists."""
     if not shop.open:
         return
     operation = draw(st.sampled_from(shop.open))
-    is_new = operation.state is OperationState.IN_FLIGHT
-    trigger = draw(st.sampled_from(FIRST_ANSWERS if is_new else _listed(operation.state)))
+    trigger = draw(st.sampled_from(_listed(operation.state)))
     if makes_sense(operation, trigger):
         shop.answer(operation.id, trigger)
 

@@ -21,7 +21,6 @@ from pure_shop import (
     LIFETIME,
     METHOD,
     START,
-    STARTING,
     PureShop,
     capabilities,
     shops,
@@ -32,6 +31,7 @@ from payplatform._domain.decisions import Step, World, open_entry, take_over, ve
 from payplatform._domain.messages import BankReply, ReplyOutcome
 from payplatform._domain.money import Money
 from payplatform._domain.operations import (
+    STARTING_KINDS,
     TRANSITIONS,
     Initiator,
     OperationKind,
@@ -451,7 +451,7 @@ def test_only_a_starting_operation_waits_for_the_cardholder(
     verdict = read_reply(operation, reply)
 
     if verdict.trigger is Trigger.ACTION_REQUIRED:
-        assert operation.kind in STARTING
+        assert operation.kind in STARTING_KINDS
         assert verdict.reply is not None
         assert verdict.reply.action is not None
 

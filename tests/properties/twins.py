@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -267,29 +268,36 @@ _RANDOM = {(PaymentMethod, "token"), (PaymentMethod, "fingerprint")}
 
 def canonical(value: object) -> str:
     """All that a value says, as text: equal texts mean equal values, `replayed` included."""
-    if isinstance(value, PayPlatformError):
-        shown = {**vars(value), "chained": (value.__cause__, value.__context__)}
-        return f"{type(value).__name__}{canonical(shown)}"
     kind = type(value)
-    if attrs.has(kind):
-        names = [field.name for field in attrs.fields(kind) if (kind, field.name) not in _RANDOM]
-        said = {name: getattr(value, name) for name in names}
-        return f"{kind.__name__}{canonical({**said, 'status': getattr(value, 'status', None)})}"
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}={canonical(held)}" for key, held in value.items()) + "}"
+    if value is None or kind in (str, bytes):
+        return repr(value)
+    if kind in (int, bool, timedelta):
+        return f"#{value}"
+    if isinstance(value, datetime):
+        return value.isoformat()
     if isinstance(value, Enum):
         return str(value)
     if isinstance(value, tuple | list):
-        return "[" + ", ".join(map(canonical, value)) + "]"
-    if isinstance(value, frozenset | set):
-        return "{" + ", ".join(sorted(map(canonical, value))) + "}"
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, int | timedelta):
-        return f"#{value}"
-    if value is None or isinstance(value, str | bytes | BaseException):
+        return f"[{', '.join(map(canonical, value))}]"
+    if isinstance(value, PayPlatformError):
+        chained = (value.__cause__, value.__context__)
+        return f"{kind.__name__}{_pairs({**vars(value), 'chained': chained})}"
+    if attrs.has(kind):
+        status = getattr(value, "status", None)
+        said = {name: getattr(value, name) for name in _names(kind)}
+        return f"{kind.__name__}{_pairs({**said, 'status': status})}"
+    if isinstance(value, BaseException):
         return repr(value)
-    raise AssertionError(f"say how to write down a {type(value).__name__}")
+    raise AssertionError(f"say how to write down a {kind.__name__}")
+
+
+def _pairs(said: Mapping[str, object]) -> str:
+    return f"({', '.join(f'{name}={canonical(value)}' for name, value in said.items())})"
+
+
+@cache
+def _names(kind: type[attrs.AttrsInstance]) -> list[str]:
+    return [field.name for field in attrs.fields(kind) if (kind, field.name) not in _RANDOM]
 
 
 def challenge_of(payment: Payment) -> str | None:
