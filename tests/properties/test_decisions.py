@@ -476,7 +476,7 @@ def test_a_reversal_never_ends_in_success(
 @pytest.mark.parametrize(
     "reached",
     [
-        lambda shop: len(shop.open) > 2,
+        lambda shop: len(shop.open) > 1,
         lambda shop: shop.payment.has_open(OperationKind.RESUME),
         lambda shop: any(o.state is S.REVERSING for o in shop.open),
         lambda shop: any(o.state is S.NEEDS_REVIEW for o in shop.open),
