@@ -133,6 +133,22 @@ def test_a_final_capture_under_way_leaves_nothing_to_capture_or_void(shop: PureS
         assert not is_accepted(shop, Verb.VOID, 1)
 
 
+@given(shop=any_shop, amount=amounts)
+def test_a_final_capture_releases_the_rest_when_it_succeeds_and_only_then(
+    shop: PureShop, amount: int
+) -> None:
+    before = shop.payment.facts
+    if not shop.ask(Verb.CAPTURE, amount, final=True):
+        return
+    *_, capture = shop.operations
+    assert shop.payment.facts == before
+
+    shop.answer(capture, Trigger.APPROVED)
+    rest = before.uncaptured - amount
+    assert shop.payment.facts == before + Facts(captured=amount, voided=rest)
+    assert shop.payment.facts.uncaptured == 0
+
+
 @given(amount=amounts, more=amounts, state=st.sampled_from([T.UNCLEAR, T.LEFT_PENDING, None]))
 def test_what_releases_the_rest_waits_until_an_increment_is_known(
     amount: int, more: int, state: Trigger | None
