@@ -28,7 +28,7 @@ from payplatform._domain.changes import Changes
 from payplatform._domain.operations import Operation, OperationState
 from payplatform._domain.payments import Facts, Payment, PaymentStatus
 from payplatform._domain.records import Customer, PaymentMethod, SealedCard
-from payplatform.errors import ErrorCode, StorageUnavailable
+from payplatform.errors import Conflict, ErrorCode, StorageUnavailable
 from payplatform.ports import Filter, Storage
 from payplatform.storage import _opening, _schema, _statements
 from payplatform.storage._rows import RECORDS
@@ -499,6 +499,22 @@ def test_facts_that_break_the_books_are_refused_by_the_store(storage: SQLiteStor
     assert caught.value.code is ErrorCode.STORAGE_REFUSED
     assert not caught.value.retryable
     assert not storage.page(MERCHANT, Customer, limit=1)
+
+
+@pytest.mark.parametrize("stale_first", [True, False])
+def test_a_stale_writer_is_told_so_even_where_its_facts_break_the_books(
+    storage: SQLiteStorage, stale_first: bool
+) -> None:
+    payment, operation = a_payment(MERCHANT), an_operation(MERCHANT)
+    storage.commit(Changes(merchant_id=MERCHANT, records=(payment, operation)))
+    storage.commit(Changes(merchant_id=MERCHANT, records=(evolve(operation, epoch=2),)))
+    broken = evolve(payment, version=2, facts=Facts(authorized=9, captured=10))
+    records = (evolve(operation, epoch=2), broken)
+    with pytest.raises(Conflict):
+        storage.commit(
+            Changes(merchant_id=MERCHANT, records=records if stale_first else records[::-1])
+        )
+    assert storage.get(MERCHANT, Payment, payment.id) == payment
 
 
 SOME_STATUSES = frozenset({PaymentStatus.UNKNOWN, PaymentStatus.PROCESSING})

@@ -248,15 +248,31 @@ class SQLiteStorage:
 
 
 def _taken(connection: sqlite3.Connection, steps: Iterable[_Step]) -> PayPlatformError | None:
-    """Take every step, in a transaction that is left open; the failure at the first that fails."""
+    """Take every step, in a transaction that is left open; the failure if one of them fails.
+
+    A writer whose guard is stale is told of that, though the schema may have refused another of its
+    steps first: amounts that are computed from stale facts break the books more often than not.
+    """
+    refusal: PayPlatformError | None = None
     try:
         connection.execute("BEGIN IMMEDIATE")
         for step in steps:
-            rows = connection.execute(step.statement, step.row).rowcount
-            if rows != 1 and step.guarded is not None:
-                return Conflict(f"{step.guarded} has been changed by somebody else")
+            failure = _failure_at(connection, step)
+            if isinstance(failure, Conflict):
+                return failure
+            refusal = refusal or failure
     except RAISED as error:
         return failure_of(error, "nothing was written")
+    return refusal
+
+
+def _failure_at(connection: sqlite3.Connection, step: _Step) -> PayPlatformError | None:
+    try:
+        rows = connection.execute(step.statement, step.row).rowcount
+    except sqlite3.IntegrityError as error:
+        return failure_of(error, "nothing was written")
+    if rows != 1 and step.guarded is not None:
+        return Conflict(f"{step.guarded} has been changed by somebody else")
     return None
 
 
