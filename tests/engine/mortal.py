@@ -103,6 +103,7 @@ class World:
     def start(self, fate: Fate | None = None) -> PayPlatform:
         """A new process: what the last one held in memory is gone."""
         self.fate = fate or Fate()
+        self.wire.bank = self.bank
         storage: Storage = SQLiteStorage(self._file) if self._file else self._memory
         self._stores.append(storage)
         self.pay = PayPlatform(
