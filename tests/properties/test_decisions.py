@@ -367,6 +367,47 @@ def test_a_look_that_learns_nothing_leaves_the_receipt_as_it_was(
     )
 
 
+@pytest.mark.parametrize("verb", [Verb.CHARGE, Verb.AUTHORIZE])
+@given(amount=amounts)
+def test_a_resume_decides_what_waited_for_the_cardholder_in_the_same_step(
+    verb: Verb, amount: int
+) -> None:
+    for trigger, state in ((T.APPROVED, S.SUCCEEDED), (T.DECLINED, S.DECLINED)):
+        shop, waiting = waiting_shop(verb, amount)
+        assert shop.ask(Verb.RESUME)
+        *_, resume = shop.operations
+        shop.answer(resume, trigger)
+
+        assert shop.operations[resume].state is shop.operations[waiting].state is state
+        assert shop.payment.facts.authorized == (amount if trigger is T.APPROVED else 0)
+        assert shop.payment.action is None
+        assert (shop.open, shop.findings()) == ([], [])
+
+
+@pytest.mark.parametrize("trigger", [T.UNCLEAR, T.LEFT_PENDING, T.NOT_SENT])
+@given(amount=amounts)
+def test_a_resume_that_decides_nothing_leaves_the_payment_waiting(
+    trigger: Trigger, amount: int
+) -> None:
+    shop, waiting = waiting_shop(Verb.AUTHORIZE, amount)
+    shop.ask(Verb.RESUME)
+    *_, resume = shop.operations
+    shop.answer(resume, trigger)
+
+    assert shop.operations[waiting].state is S.REQUIRES_ACTION
+    assert shop.payment.action is not None
+    assert shop.payment.facts == Facts(requested=amount)
+
+
+def waiting_shop(verb: Verb, amount: int) -> tuple[PureShop, str]:
+    """A payment that waits for its cardholder, and the operation that does."""
+    shop = PureShop()
+    shop.ask(verb, amount)
+    [waiting] = shop.operations
+    shop.answer(waiting, Trigger.ACTION_REQUIRED)
+    return shop, waiting
+
+
 @given(shop=any_shop, data=st.data())
 def test_a_late_answer_is_noted_and_changes_nothing_else(
     shop: PureShop, data: st.DataObject
