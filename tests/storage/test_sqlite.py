@@ -388,6 +388,18 @@ def test_threads_that_make_the_same_file_at_once_all_succeed(tmp_path: Path) -> 
         assert customers_in(path) == set()
 
 
+def test_stores_come_and_go_in_many_threads_at_once(path: Path) -> None:
+    others = [SQLiteStorage(path) for _ in range(50)]
+
+    def come_and_go() -> None:
+        for _ in range(10):
+            open_and_close(path)
+
+    at_once([come_and_go] * 8)
+    for other in others:
+        other.close()
+
+
 def test_a_file_of_an_older_release_is_brought_up_to_date_and_keeps_everything(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,15 +16,38 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Final
-from weakref import WeakSet
+from typing import Final, Generic, TypeVar
+from weakref import ref
 
 from payplatform.errors import StorageUnavailable
+
+T = TypeVar("T")
 
 _FORK_WAIT_S: Final = 30.0
 
 _gate = threading.RLock()
 """Held while a process forks, and while a thread comes to a store for the first time."""
+
+
+class _Living(Generic[T]):
+    """Things for as long as they are there.
+
+    Adding makes the list anew, so that it can be walked through without a lock. Who adds holds the
+    gate.
+    """
+
+    def __init__(self) -> None:
+        self._references: tuple[ref[T], ...] = ()
+
+    def add(self, thing: T) -> None:
+        living = (reference for reference in self._references if reference() is not None)
+        self._references = (*living, ref(thing))
+
+    def __iter__(self) -> Iterator[T]:
+        for reference in self._references:
+            thing = reference()
+            if thing is not None:
+                yield thing
 
 
 class _Held:
@@ -63,7 +86,7 @@ class Connections:
         self._open_one = open_one
         self._is_first = True
         self._local = threading.local()
-        self._held: WeakSet[_Held] = WeakSet()
+        self._held: _Living[_Held] = _Living()
         self._process = os.getpid()
         self._closed = False
         with _gate:
@@ -93,7 +116,7 @@ class Connections:
         """Close every connection, once nobody uses it any more. A second time does nothing."""
         self._closed = True
         with _gate:
-            for held in list(self._held):
+            for held in self._held:
                 with held.lock:
                     held.close()
 
@@ -110,7 +133,7 @@ class Connections:
     def _opened(self) -> sqlite3.Connection:
         if self._closed:
             raise StorageUnavailable("the store is closed")
-        if any(store.is_inherited for store in list(_stores)):
+        if any(store.is_inherited for store in _stores):
             raise StorageUnavailable(
                 "this process inherited open connections, from a fork that Python was not told of; "
                 "open stores after such a fork, never before"
@@ -124,7 +147,7 @@ class Connections:
     def is_inherited(self) -> bool:
         """Whether another process, a parent of this one, had connections open when it forked."""
         inherited = self._process != os.getpid()
-        return inherited and any(held.connection is not None for held in list(self._held))
+        return inherited and any(held.connection is not None for held in self._held)
 
     def pause(self) -> list[_Held]:
         """Close everything and keep it closed; what is in use for too long is left alone."""
@@ -134,13 +157,13 @@ class Connections:
         return at_rest
 
 
-_stores: WeakSet[Connections] = WeakSet()
+_stores: _Living[Connections] = _Living()
 _paused: list[_Held] = []
 
 
 def _before_fork() -> None:
     _gate.acquire()
-    for store in list(_stores):
+    for store in _stores:
         _paused.extend(store.pause())
 
 
