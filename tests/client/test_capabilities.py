@@ -94,6 +94,26 @@ def test_a_bank_that_captures_once_releases_the_rest() -> None:
     till.close()
 
 
+def test_a_bank_that_captures_once_lets_no_other_capture_be_under_way() -> None:
+    """Its captures are final, so the second is told of the first, not that nothing is left."""
+    till = without("multi_capture")
+    held = till.held()
+    refused: list[ErrorCode] = []
+
+    def meanwhile(_: object) -> None:
+        till.watched.before = lambda _: None
+        with pytest.raises(NotAllowed) as caught:
+            till.shop.payments.capture(held.id, eur("10"), idempotency_key="b")
+        refused.append(caught.value.code)
+
+    till.watched.before = meanwhile
+    till.shop.payments.capture(held.id, eur("50"), idempotency_key="a")
+
+    assert refused == [ErrorCode.OPERATION_OPEN]
+    till.books_agree()
+    till.close()
+
+
 def test_a_final_capture_releases_the_rest_at_the_bank() -> None:
     """Not only in our books: the bank's statement has the release."""
     till = Till()

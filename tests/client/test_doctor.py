@@ -111,6 +111,15 @@ def a_posting_of_more(patient: Patient) -> None:
     patient.book()[place] = evolve(line, amount_minor=line.amount_minor + 1)
 
 
+def a_cent_moved_between_two_events(patient: Patient) -> None:
+    holds = sorted(
+        place for place, line in patient.book().items() if line.account == "issuer_holds"
+    )
+    for place, cents in zip(holds, (1, -1), strict=True):
+        line = patient.book()[place]
+        patient.book()[place] = evolve(line, amount_minor=line.amount_minor + cents)
+
+
 def postings_in_dollars(patient: Patient) -> None:
     for place, line in list(patient.book().items()):
         patient.book()[place] = evolve(line, currency="USD")
@@ -240,6 +249,17 @@ PLANTS: dict[str, tuple[str, str, Plant, Plant]] = {
         on_file(
             "UPDATE postings SET amount_minor = amount_minor + 1"
             " WHERE payment_id = :payment AND line = 1"
+        ),
+    ),
+    "a cent moved from one event's postings to another's": (
+        "payment",
+        "postings",
+        a_cent_moved_between_two_events,
+        on_file(
+            "UPDATE postings SET amount_minor = amount_minor + 1"
+            " WHERE payment_id = :payment AND account = 'issuer_holds' AND event_number = 2",
+            "UPDATE postings SET amount_minor = amount_minor - 1"
+            " WHERE payment_id = :payment AND account = 'issuer_holds' AND event_number = 4",
         ),
     ),
     "postings in another currency": (

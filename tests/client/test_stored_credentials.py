@@ -139,6 +139,26 @@ def test_a_recovered_first_payment_is_an_agreement() -> None:
     till.close()
 
 
+def test_the_first_payment_stays_the_first() -> None:
+    """A verification after it, or one that began at the same time, does not take its place."""
+    till = Till()
+    method = till.card(customer=till.customer())
+
+    def meanwhile(_: object) -> None:
+        till.watched.before = lambda _: None
+        till.sold(payment_method=method.id)
+        kept.append(agreed(till, method.id))
+
+    kept: list[str | None] = []
+    till.watched.before = meanwhile
+    till.sold(payment_method=method.id)
+    till.shop.payment_methods.verify(method.id, idempotency_key=till.key())
+
+    assert kept[0]
+    assert agreed(till, method.id) == kept[0]
+    till.close()
+
+
 def test_the_customers_default_card_may_be_charged_by_the_merchant() -> None:
     till = Till()
     customer = till.customer()
