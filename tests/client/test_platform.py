@@ -176,7 +176,11 @@ def test_opening_leaves_nothing_open_where_a_later_part_fails(
     (tmp_path / "shop.db.key").write_text("no key at all")
     (tmp_path / "shop.db.key").chmod(0o600)
     closed: list[SQLiteStorage] = []
-    monkeypatch.setattr(SQLiteStorage, "close", lambda storage: closed.append(storage))
+
+    def close(storage: SQLiteStorage) -> None:
+        closed.append(storage)
+
+    monkeypatch.setattr(SQLiteStorage, "close", close)
 
     with pytest.raises(VaultError):
         PayPlatform.open(tmp_path / "shop.db")
