@@ -34,7 +34,7 @@ EXPIRING: Final = Facts(requested=10, authorized=10)
 
 # One store serves all examples of a test: each uses a merchant of its own.
 examples: Final = settings(
-    max_examples=25,
+    max_examples=15,
     deadline=None,
     suppress_health_check=[
         HealthCheck.function_scoped_fixture,
