@@ -15,7 +15,9 @@ NOT_AT_IMPORT = [
     "sqlite3",
     "sqlite_utils",
 ]
-BUDGET_S = 0.150
+# Importing payplatform takes 90 ms where importing attrs, on which all of it stands, takes 40 ms of
+# processor time; 150 ms are allowed there. Elsewhere the same share is.
+MOST_TIMES_ATTRS = 150 / 40
 
 
 def run(program: str) -> str:
@@ -45,7 +47,13 @@ def test_what_must_not_be_loaded_can_be_loaded() -> None:
 
 
 def test_import_stays_under_its_budget() -> None:
-    """The best of several tries: the machine may be busy, the library may not be slow."""
-    program = "from time import perf_counter as t; a = t(); import payplatform; print(t() - a)"
+    """Measured against a floor in the same run: the machine may be slow, the library may not."""
+    costs = [(cost("payplatform"), cost("attrs")) for _ in range(7)]
 
-    assert min(float(run(program)) for _ in range(7)) < BUDGET_S
+    assert min(ours for ours, _ in costs) < MOST_TIMES_ATTRS * min(floor for _, floor in costs)
+
+
+def cost(module: str) -> float:
+    """The processor time of an import, in seconds."""
+    clock = "from time import process_time as t"
+    return float(run(f"{clock}; a = t(); import {module}; print(t() - a)"))

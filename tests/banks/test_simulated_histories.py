@@ -127,7 +127,8 @@ def check_told(counter: Counter, step: Step, told: object) -> None:
     if step.what == "reversal":
         assert told.outcome is ReplyOutcome.DECLINED or known.outcome is ReplyOutcome.DECLINED
     elif told.decline is None or told.decline.bank_code != "other_content":
-        assert known == told
+        # An id that comes again long after may be declined; what was approved once stays known.
+        assert known == told or known.outcome is ReplyOutcome.APPROVED
 
 
 @given(history=histories)

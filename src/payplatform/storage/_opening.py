@@ -84,6 +84,9 @@ def prepared(path: str | os.PathLike[str], journal_mode: JournalMode) -> str:
     _asking(lambda: _create(file), "the file cannot be created")
     if not _asking(lambda: stat.S_ISREG(file.stat().st_mode), "the file cannot be seen"):
         raise _refused("the path names something that is not a regular file")
+    # SQLite opens a file that its owner may only read, and fails at the first write.
+    if not os.access(file, os.R_OK | os.W_OK):
+        raise StorageUnavailable("the file may not be written", code=ErrorCode.STORAGE_READ_ONLY)
     if journal_mode == "wal" and (kind := _file_system(file)) in _NETWORK:
         raise _refused(
             f"a write-ahead log needs a local disk, and the file is on {kind}; "
