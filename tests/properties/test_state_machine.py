@@ -25,6 +25,7 @@ from sides import Death, Overtaking, Side, Trouble
 from twins import Told, Twins, challenge_of
 
 from payplatform import Card, Money, NotFound, Operation, OperationKind, Payment, PaymentStatus
+from payplatform._domain.operations import ANSWERED_STATES
 from payplatform.banks.simulated import FULL_CAPABILITIES, Fault
 
 APPROVES = ("4242424242424242", "5555555555554444", "378282246310005")
@@ -164,6 +165,7 @@ class Histories(RuleBasedStateMachine):
             assert (effects, written) == (self.twins.effects(before), self.twins.written)
         if told.payment is not None:
             assert told.payment.replayed
+            assert after.state in ANSWERED_STATES
         if after.state == asked.state:
             _same(asked.told, told)
         again = evolve(asked, told=told, state=str(after.state))
@@ -213,18 +215,29 @@ class Histories(RuleBasedStateMachine):
     def _delete_card(self, *, merchant_id: str, number: str, trouble: Trouble) -> None:
         """Its payments go on without it."""
         method_id = self._method(merchant_id, number)
-        self.twins.both(
+        told = self.twins.both(
             lambda side: side.shop(merchant_id).payment_methods.delete(method_id),
             trouble if isinstance(trouble, Death) else None,
         )
+        if not told.is_death:
+            assert method_id not in self._stored_cards(merchant_id)
 
     def _erase_customer(self, *, merchant_id: str, trouble: Trouble, **_: Any) -> None:
-        customer_id = self.customers[merchant_id]
-        self.twins.both(
+        """With all their cards, and nobody else's."""
+        customer_id, before = self.customers[merchant_id], self._stored_cards(merchant_id)
+        told = self.twins.both(
             lambda side: side.shop(merchant_id).customers.erase(customer_id),
             trouble if isinstance(trouble, Death) else None,
         )
+        if not told.is_death:
+            left = {id_: owner for id_, owner in before.items() if owner != customer_id}
+            assert self._stored_cards(merchant_id) == left
         self._add_customer(merchant_id=merchant_id)
+
+    def _stored_cards(self, merchant_id: str) -> dict[str, str | None]:
+        """The merchant's payment methods, each with its customer."""
+        told = self.twins.both(lambda side: side.shop(merchant_id).payment_methods.list())
+        return {method.id: method.customer_id for method in told.value}
 
     def _verify(self, *, merchant_id: str, number: str, trouble: Trouble) -> None:
         method_id, key = self._method(merchant_id, number), self._unused_key(merchant_id)
@@ -502,6 +515,7 @@ def _consistent(operation: Operation, told: Told) -> None:
         assert operation.state not in {"succeeded", "declined"} or told.is_death
         return
     assert not payment.replayed
+    assert operation.state in ANSWERED_STATES
     assert payment.latest_operation_id == operation.id
     is_resume = operation.kind is OperationKind.RESUME
     if operation.state == "declined" or (operation.state == "succeeded" and not is_resume):
