@@ -7,7 +7,11 @@ keep every invariant. In the end the bank is well again, time passes, recovery r
 left to find out, a person decides what only a person can; then our books must say what the bank's
 say, payment by payment.
 
-Longer runs: HYPOTHESIS_PROFILE=thorough, or PAYPLATFORM_HISTORIES=examples,steps.
+A failure is told as it was found, since to shrink it takes longer than one test may take here. For
+a longer run that also shrinks, say how many examples and steps:
+
+    PAYPLATFORM_HISTORIES=2000,60 .venv/bin/pytest -o faulthandler_timeout=0 \\
+        tests/properties/test_state_machine.py
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from functools import partial
 from typing import Any
 
 from attrs import evolve, field, frozen
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from sides import Death, Overtaking, Side, Trouble
@@ -530,20 +534,15 @@ def _same(first: Told, second: Told) -> None:
         assert (type(first.error), first.code) == (type(second.error), second.code)
 
 
-def _sizes() -> tuple[int, int]:
-    asked = os.environ.get("PAYPLATFORM_HISTORIES")
-    if asked:
-        examples, _, steps = asked.partition(",")
-        return int(examples), int(steps)
-    return (2_000, 60) if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else (70, 40)
-
-
-_EXAMPLES, _STEPS = _sizes()
+_LONGER = os.environ.get("PAYPLATFORM_HISTORIES")
+_EXAMPLES, _STEPS = map(int, (_LONGER or "70,40").split(","))
+_PHASES = [Phase.explicit, Phase.reuse, Phase.generate, *([Phase.shrink] if _LONGER else [])]
 
 TestHistories = Histories.TestCase
 TestHistories.settings = settings(
     max_examples=_EXAMPLES,
     stateful_step_count=_STEPS,
     deadline=None,
+    phases=_PHASES,
     suppress_health_check=list(HealthCheck),
 )
