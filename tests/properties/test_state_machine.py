@@ -192,6 +192,7 @@ class Histories(RuleBasedStateMachine):
                 "_come_up",
                 "_delete_card",
                 "_erase_customer",
+                "_erase_merchant",
                 "_go_down",
                 "_look_at_anothers",
                 "_restart",
@@ -238,6 +239,27 @@ class Histories(RuleBasedStateMachine):
             assert self._stored_cards(merchant_id) == left
         self._add_customer(merchant_id=merchant_id)
 
+    def _erase_merchant(self, *, merchant_id: str, trouble: Trouble, **_: Any) -> None:
+        """Refused while money is under way; then its books stay, and the doctor looks at them."""
+        if len(self._payments_of(merchant_id)) == len(self.payments):
+            return  # the history is to go on with somebody
+        is_busy = any(self._now(p).open_operations for p in self._payments_of(merchant_id))
+        told = self.twins.both(
+            lambda side: side.pay.merchants.erase(merchant_id),
+            trouble if isinstance(trouble, Death) else None,
+        )
+        if self.twins.both(lambda side: side.pay.merchant(merchant_id).id).error is None:
+            assert told.is_death or told.code == "operation_open"
+            return
+        assert not is_busy
+        self.twins.erased.add(merchant_id)
+        self.merchants.remove(merchant_id)
+        self.payments = [payment for payment in self.payments if payment[0] != merchant_id]
+        self.asked = [asked for asked in self.asked if asked.merchant_id != merchant_id]
+
+    def _payments_of(self, merchant_id: str) -> list[PaymentOf]:
+        return [payment for payment in self.payments if payment[0] == merchant_id]
+
     def _stored_cards(self, merchant_id: str) -> dict[str, str | None]:
         """The merchant's payment methods, each with its customer."""
         told = self.twins.both(lambda side: side.shop(merchant_id).payment_methods.list())
@@ -264,7 +286,7 @@ class Histories(RuleBasedStateMachine):
     def _browse(self, *, merchant_id: str, **_: Any) -> None:
         """Lists are the same on both sides, newest first, and filters agree with what is read."""
         told = self.twins.both(lambda side: side.shop(merchant_id).payments.list()).value
-        ids = sorted((id_ for owner, id_ in self.payments if owner == merchant_id), reverse=True)
+        ids = sorted((id_ for _, id_ in self._payments_of(merchant_id)), reverse=True)
         assert [payment.id for payment in told] == ids
         for status in PaymentStatus:
             listed = self.twins.both(partial(_listed, merchant_id, status)).value
