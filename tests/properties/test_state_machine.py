@@ -80,8 +80,9 @@ overtakings = st.builds(
 troubles = st.one_of(*[st.none()] * 5, faults, faults, deaths, overtakings)
 numbers = st.sampled_from(CARDS)
 starts = st.sampled_from(["authorize", "authorize", "charge"])
+# Never two: half of it approved, and told with one more on a bad wire, would be what was asked for.
 moneys = st.builds(
-    Money.minor, st.sampled_from([1, 2, 10, 99, 250, 600]), st.sampled_from(["EUR", "JPY", "KWD"])
+    Money.minor, st.sampled_from([1, 10, 99, 250, 600]), st.sampled_from(["EUR", "JPY", "KWD"])
 )
 waits = st.sampled_from([1, 46, 46, 61, 61, 600, 3_600, 86_400, 8 * 86_400])
 
@@ -425,19 +426,17 @@ class Histories(RuleBasedStateMachine):
 
     def _end(self) -> None:
         self.twins.make_well()
-        by_a_person = self._find_everything_out()
+        self._find_everything_out()
         assert self._open_payments() == []
         assert self._unresolved() == []
         self.twins.wait(days=8)
         self.twins.both(lambda side: side.pay.recover())
         assert self.twins.both(lambda side: side.pay.doctor()).value.findings == ()
         for merchant_id, payment_id in self.payments:
-            was_asked = payment_id in by_a_person
-            self.twins.agree_with_the_bank(merchant_id, payment_id, by_a_person=was_asked)
+            self.twins.agree_with_the_bank(merchant_id, payment_id)
 
-    def _find_everything_out(self) -> set[str]:
-        """Let time pass until nothing is open; the subjects that a person had to decide about."""
-        by_a_person: set[str] = set()
+    def _find_everything_out(self) -> None:
+        """Let time pass, and a person decide what only a person can, until nothing is open."""
         for _ in range(30):
             self.twins.wait(hours=29)
             self.twins.both(lambda side: side.pay.recover())
@@ -445,10 +444,8 @@ class Histories(RuleBasedStateMachine):
                 if operation.state == "needs_review":
                     outcome = self.twins.look_up(operation)
                     self.twins.both(partial(_resolve, operation, outcome))
-                    by_a_person.add(operation.subject_id)
             if not self._open_payments() and not self._unresolved():
-                break
-        return by_a_person
+                return
 
     def _open_payments(self) -> list[str]:
         payments = [self._now(payment) for payment in self.payments]

@@ -52,6 +52,8 @@ class Told:
 
 Ask = Callable[[Side], Any]
 
+_FACTS = ("authorized", "captured", "voided", "expired", "refunded")
+
 
 class Twins:
     """Both sides, and what they must have in common.
@@ -119,14 +121,8 @@ class Twins:
         assert outcomes[0] == outcomes[1]
         return outcomes[0]
 
-    def agree_with_the_bank(
-        self, merchant_id: str, payment_id: str, *, by_a_person: bool = False
-    ) -> None:
-        """Our books of a payment say what the bank's say.
-
-        A person's word brings no time at which the authorization ends, so there what was let go and
-        what is still held are compared together.
-        """
+    def agree_with_the_bank(self, merchant_id: str, payment_id: str) -> None:
+        """Our books of a payment say what the bank's say."""
         for side in self._sides:
             payments = side.shop(merchant_id).payments
             facts = payments.get(payment_id).facts
@@ -135,10 +131,8 @@ class Twins:
                 for operation in payments.operations(payment_id)
                 if operation.kind in (OperationKind.SALE, OperationKind.AUTHORIZE)
             ]
-            names = ["authorized", "captured", "refunded"]
-            names += [] if by_a_person else ["voided", "expired"]
-            ours = {name: getattr(facts, name) for name in names}
-            booked = {name: sum(getattr(p, name) for p in theirs) for name in names}
+            ours = {name: getattr(facts, name) for name in _FACTS}
+            booked = {name: sum(getattr(p, name) for p in theirs) for name in _FACTS}
             assert ours == booked, _story(side, merchant_id, payment_id)
             assert all(position.is_sound for position in theirs)
             assert sum(position.pending_refund for position in theirs) == 0
