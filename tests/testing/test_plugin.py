@@ -124,6 +124,32 @@ def test_the_sandbox_is_closed_when_the_test_is_over(
     pytester.runpytest_subprocess().assert_outcomes(passed=2)
 
 
+def test_a_contract_that_is_broken_says_what_it_expected(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The asserts of the contracts are explained like those of one's own tests."""
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", raising=False)
+    pytester.makepyfile(
+        """
+        from payplatform.storage.memory import MemoryStorage
+        from payplatform.testing import StorageContract
+
+        class Forgetful(MemoryStorage):
+            def get(self, merchant_id, kind, record_id):
+                return None
+
+        class TestForgetful(StorageContract):
+            def make_storage(self, folder):
+                return Forgetful()
+        """
+    )
+
+    shown = pytester.runpytest_subprocess("-x", "-Werror")
+
+    shown.assert_outcomes(failed=1, passed=shown.parseoutcomes().get("passed", 0))
+    shown.stdout.fnmatch_lines(["E*assert None == *"])
+
+
 @pytest.mark.parametrize("code", list(DeclineCode))
 def test_there_is_a_card_for_every_decline(
     code: DeclineCode, pay_shop: MerchantClient, pay_cards: NamedCards

@@ -16,6 +16,7 @@ that a clock does not need pytest, nor a contract more than the extra `testing` 
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -64,9 +65,10 @@ def __getattr__(name: str) -> object:
 
 
 def _home(module: str) -> object:
-    """The module, with pytest told to explain its asserts if it is a contract and pytest runs."""
-    if module.endswith("_contract") and module not in sys.modules and "pytest" in sys.modules:
-        sys.modules["pytest"].register_assert_rewrite(module)
+    """The module; where pytest runs, it is told first to explain the asserts of all of them."""
+    if module.endswith("_contract") and "pytest" in sys.modules:
+        ours = (found.name for found in pkgutil.iter_modules(__path__, f"{__name__}."))
+        sys.modules["pytest"].register_assert_rewrite(*(n for n in ours if n not in sys.modules))
     return importlib.import_module(module)
 
 
