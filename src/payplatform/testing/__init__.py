@@ -16,8 +16,6 @@ that a clock does not need pytest, nor a contract more than the extra `testing` 
 from __future__ import annotations
 
 import importlib
-import pkgutil
-import sys
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -61,15 +59,7 @@ def __getattr__(name: str) -> object:
         return importlib.import_module("payplatform.testing.strategies")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(_home(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def _home(module: str) -> object:
-    """The module; where pytest runs, it is told first to explain the asserts of all of them."""
-    if module.endswith("_contract") and "pytest" in sys.modules:
-        ours = (found.name for found in pkgutil.iter_modules(__path__, f"{__name__}."))
-        sys.modules["pytest"].register_assert_rewrite(*(n for n in ours if n not in sys.modules))
-    return importlib.import_module(module)
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
