@@ -1,11 +1,11 @@
-"""A platform that dies at any port call, and the world that outlives it."""
+"""The world that outlives a platform, which may die at any port call."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from watched_bank import WatchedBank
 
@@ -15,56 +15,9 @@ from payplatform.keys.local import LocalKeyService
 from payplatform.ports import BankCapabilities, Storage
 from payplatform.storage.memory import MemoryStorage
 from payplatform.storage.sqlite import SQLiteStorage
+from payplatform.testing.mortal import Fate, Mortal
 
 START = datetime(2030, 1, 1, 12, tzinfo=UTC)
-
-Moment = Literal["before", "after"]
-
-
-class Died(BaseException):
-    """The process is gone: nothing that it has not written is left, and nothing more happens."""
-
-
-class Fate:
-    """Counts port calls, and kills at the one it was told."""
-
-    def __init__(self, at_call: int | None = None, moment: Moment = "before") -> None:
-        self.at_call = at_call
-        self.moment = moment
-        self.calls: list[str] = []
-        self.dead = False
-
-    def meet(self, name: str, call: Callable[[], Any]) -> Any:
-        if self.dead:
-            raise Died
-        self.calls.append(name)
-        doomed = len(self.calls) == self.at_call
-        if doomed and self.moment == "before":
-            self.dead = True
-            raise Died
-        result = call()
-        if doomed:
-            self.dead = True
-            raise Died
-        return result
-
-
-class Mortal:
-    """A port whose calls may be the last thing that its process does."""
-
-    def __init__(self, port: Any, fate: Fate, name: str) -> None:
-        self._port, self._fate, self._name = port, fate, name
-
-    def __getattr__(self, attribute: str) -> Any:
-        value = getattr(self._port, attribute)
-        if not callable(value):
-            return value
-        return lambda *args, **kwargs: self._fate.meet(
-            f"{self._name}.{attribute}", lambda: value(*args, **kwargs)
-        )
-
-    def close(self) -> None:
-        """The port outlives whoever uses it."""
 
 
 class World:

@@ -13,11 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from mortal import Died, Fate, Moment, World, agree
+from mortal import World, agree
 from verbs import KEY, VERBS, Act
 
 from payplatform import BankUnavailable, OutcomeUnknown
 from payplatform.banks.simulated import Fault
+from payplatform.testing.mortal import Death, Died, Fate, Moment
 
 FAULTS = (Fault.LOSE_REQUEST, Fault.LOSE_REPLY, Fault.DELAY_REQUEST, Fault.FAIL_AFTER)
 
@@ -31,10 +32,10 @@ def deaths(moment: Moment, play: Callable[[Fate], World]) -> int:
     """Play a story with a death at each port call in turn; tell how many calls it has."""
     at_call = 1
     while True:
-        fate = Fate(at_call, moment)
+        fate = Fate(Death(at_call, moment))
         world = play(fate)
         world.close()
-        if not fate.dead:
+        if not fate.is_dead:
             return len(fate.calls)
         at_call += 1
         assert at_call < 200, "the story never ends"  # a bound

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from attrs import frozen
 
@@ -21,20 +21,7 @@ from payplatform.keys.local import LocalKeyService
 from payplatform.storage.memory import MemoryStorage
 from payplatform.storage.sqlite import SQLiteStorage
 from payplatform.testing import FakeClock, SeededIds
-
-Moment = Literal["before", "after"]
-
-
-class Died(BaseException):
-    """The process is gone: nothing that it has not written is left, and nothing more happens."""
-
-
-@frozen
-class Death:
-    """At which of the next port calls the process dies, counted from 1, and on which side of it."""
-
-    at_call: int
-    moment: Moment
+from payplatform.testing.mortal import Death, Fate, Moment, Mortal
 
 
 @frozen
@@ -51,50 +38,6 @@ class Overtaking:
 
 Trouble = Fault | Death | Overtaking | None
 """What may go wrong with a call."""
-
-
-class Fate:
-    """Lets port calls pass, and kills at the one it was told."""
-
-    def __init__(self) -> None:
-        self.death: Death | None = None
-        self.calls = 0
-        self.dead = False
-
-    def await_death(self, death: Death | None) -> None:
-        """From here on count, and die as told; None: live."""
-        self.death, self.calls, self.dead = death, 0, False
-
-    def meet(self, call: Callable[[], Any]) -> Any:
-        """Make a port call, or die at it."""
-        if self.dead:
-            raise Died
-        self.calls += 1
-        doomed = self.death is not None and self.calls == self.death.at_call
-        if doomed and self.death is not None and self.death.moment == "before":
-            self.dead = True
-            raise Died
-        result = call()
-        if doomed:
-            self.dead = True
-            raise Died
-        return result
-
-
-class Mortal:
-    """A port as a process uses it: closing it is the process's affair, and leaves it as it is."""
-
-    def __init__(self, port: Any, fate: Fate) -> None:
-        self._port, self._fate = port, fate
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._port, name)
-        if not callable(value):
-            return value
-        return lambda *args, **kwargs: self._fate.meet(lambda: value(*args, **kwargs))
-
-    def close(self) -> None:
-        """Leave it open."""
 
 
 class Wire:
@@ -153,9 +96,9 @@ class Side:
 
     def _process(self, fate: Fate, bank: SimulatedBank | Wire) -> PayPlatform:
         return PayPlatform(
-            storage=Mortal(self._storage, fate),
-            bank=Mortal(bank, fate),
-            keys=Mortal(self._keys, fate),
+            storage=Mortal(self._storage, fate, "storage"),
+            bank=Mortal(bank, fate, "bank"),
+            keys=Mortal(self._keys, fate, "keys"),
             now=self.clock,
             new_id=self._ids,
         )

@@ -7,11 +7,12 @@ recovers what was left behind. Then the first wakes up. Memory and SQLite side b
 from collections.abc import Iterator
 
 import pytest
-from sides import Moment, Overtaking, Side
+from sides import Overtaking, Side
 from twins import Twins
 
 from payplatform import Card, Money, Payment
 from payplatform.banks.simulated import FULL_CAPABILITIES, Fault
+from payplatform.testing.mortal import Moment
 
 PAST_THE_LEASE_S = 46
 PAST_THE_LAST_ARRIVAL_S = 107

@@ -25,12 +25,13 @@ from attrs import evolve, field, frozen
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from sides import Death, Overtaking, Side, Trouble
+from sides import Overtaking, Side, Trouble
 from twins import Told, Twins, challenge_of
 
 from payplatform import Card, Money, NotFound, Operation, OperationKind, Payment, PaymentStatus
 from payplatform._domain.operations import ANSWERED_STATES
 from payplatform.banks.simulated import FULL_CAPABILITIES, Fault
+from payplatform.testing.mortal import Death
 
 APPROVES = ("4242424242424242", "5555555555554444", "378282246310005")
 CARDS = (

@@ -19,12 +19,13 @@ from typing import Any
 
 import attrs
 from attrs import frozen
-from sides import Died, Side, Trouble
+from sides import Side, Trouble
 
 from payplatform import Operation, OperationKind, Payment, PaymentMethod, PayPlatformError
 from payplatform._domain.events import Event
 from payplatform._domain.messages import BankCapabilities, reversal_of
 from payplatform.banks.simulated import LineState, SimulatedBank
+from payplatform.testing.mortal import Died
 
 
 @frozen
@@ -154,7 +155,7 @@ class Twins:
         told = [_told(ask, side) for side in self._sides]
         said = [self._said(each) for each in told]
         _alike(said, "tell different things")
-        if any(side.fate.dead for side in self._sides):
+        if any(side.fate.is_dead for side in self._sides):
             self.restart()
         for side in self._sides:
             side.await_trouble(None)
