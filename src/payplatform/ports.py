@@ -23,6 +23,7 @@ from payplatform._domain.events import Event
 from payplatform._domain.ledger import Account, Posting
 from payplatform._domain.messages import (
     BankCapabilities,
+    BankNotice,
     BankReply,
     BankRequest,
     CardDetails,
@@ -260,6 +261,7 @@ __all__ = [
     "Action",
     "Bank",
     "BankCapabilities",
+    "BankNotice",
     "BankReply",
     "BankRequest",
     "CardDetails",

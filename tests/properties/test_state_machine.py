@@ -30,7 +30,7 @@ from twins import Told, Twins, challenge_of
 
 from payplatform import Card, Money, NotFound, Operation, OperationKind, Payment, PaymentStatus
 from payplatform._domain.operations import ANSWERED_STATES
-from payplatform.banks.simulated import FULL_CAPABILITIES, Fault
+from payplatform.banks.simulated import FULL_CAPABILITIES, WIRE_FAULTS, Fault
 from payplatform.testing.mortal import Death
 
 APPROVES = ("4242424242424242", "5555555555554444", "378282246310005")
@@ -66,14 +66,14 @@ BANKS = {
     "that forgets reversals": evolve(FULL_CAPABILITIES, reversal_remembers_unknown=False),
 }
 # Twice the same request at a bank that does it twice: no protocol can help (reliability.md, 2.4 E).
-NEEDS_DEDUP = frozenset({Fault.DELIVER_TWICE, Fault.DELAY_REQUEST})
+NEEDS_DEDUP = frozenset({Fault.DELIVER_TWICE, Fault.DELAY_REQUEST, Fault.DELAY_PAST_INQUIRY})
 
 PaymentOf = tuple[str, str]
 """A merchant's id and a payment's."""
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]
 """A method of `shop.payments`, what it is about, and further arguments but the key."""
 
-faults = st.sampled_from(list(Fault))
+faults = st.sampled_from(WIRE_FAULTS)
 deaths = st.builds(Death, st.integers(1, 14), st.sampled_from(["before", "after"]))
 overtakings = st.builds(
     Overtaking, st.sampled_from([46, 107, 4_000]), st.sampled_from(["before", "after"])

@@ -101,6 +101,22 @@ class BankReply:
 
 
 @frozen(kw_only=True)
+class BankNotice:
+    """What the bank tells of its own accord about one of our operations.
+
+    Attributes:
+        id: the bank's; the same when it is delivered again.
+        reply: what became of the operation, as an answer to it or to an inquiry would say it.
+        at: when it became so, by the bank.
+    """
+
+    id: str
+    merchant_id: str
+    reply: BankReply
+    at: datetime
+
+
+@frozen(kw_only=True)
 class BankCapabilities:
     """What a bank declares. What it cannot do is refused before it is asked.
 

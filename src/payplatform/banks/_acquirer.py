@@ -105,7 +105,7 @@ class Terms:
 
     Attributes:
         challenge: for how long a cardholder may take up a challenge.
-        pending: after how long a pending refund is decided.
+        pending: after how long a pending refund is decided, or what is to be taken back is.
         challenge_url: what an action's address starts with.
     """
 
@@ -134,6 +134,7 @@ class _Account:
 
 _STARTING: Final = frozenset({RequestKind.SALE, RequestKind.AUTHORIZE})
 REVERSED: Final = (DeclineCode.GENERIC_DECLINE, "reversed")
+_TAKEN_BACK: Final = (DeclineCode.GENERIC_DECLINE, "taken_back")
 _OTHER_CONTENT: Final = (DeclineCode.DUPLICATE_TRANSACTION, "other_content")
 
 
@@ -154,6 +155,17 @@ class Desk:
         if order.kind is RequestKind.REVERSAL:
             return self._do(order)
         earlier = self.books.answer(order.merchant_id, order.operation_id)
+        told = None if order.forgets else self._told_before(order, earlier)
+        if told is not None:
+            return told
+        answer = self._do(order)
+        self.books.forget_reversal(order.merchant_id, order.operation_id)
+        if earlier is None or earlier.outcome is ReplyOutcome.DECLINED:
+            return self._kept(answer)
+        return answer  # what was approved once stays what an inquiry is told
+
+    def _told_before(self, order: Order, earlier: Answer | None) -> Answer | None:
+        """The answer to an order that the bank remembers, be it by its reversal; else None."""
         reversal = self.books.reversal(order.merchant_id, order.operation_id)
         remembers = self._offers.reversal_remembers_unknown
         if reversal and (remembers or self._is_recent(reversal.at)):
@@ -161,33 +173,51 @@ class Desk:
         if earlier and self._is_recent(earlier.answered_at):
             same = earlier.content == order.content
             return earlier if same else self._declined(order, *_OTHER_CONTENT)
-        answer = self._do(order)
-        self.books.forget_reversal(order.merchant_id, order.operation_id)
-        if earlier is None or earlier.outcome is ReplyOutcome.DECLINED:
-            return self._kept(answer)
-        return answer  # what was approved once stays what an inquiry is told
+        return None
 
     def fall_due(self) -> None:
         """Let everything happen that was to happen by now, in the order of its time."""
         while True:
             due = next(iter(self.books.due_answers(self.now)), None)
             late = next(iter(self.books.late(self.now)), None)
-            if late and (due is None or due.due_at is None or late.arrives_at < due.due_at):
+            due_at = due.due_at if due else None
+            if late and (due_at is None or late.arrives_at < due_at):
                 evolve(self, now=late.arrives_at).deliver(late)
-            elif due is None:
+            elif due is None or due_at is None:
                 return
-            elif due.outcome is ReplyOutcome.PENDING:
-                self.end_pending(due, succeed=due.refunds is Refunds.PENDING_THEN_APPROVED)
             else:
-                self.end_challenge(due, passed=False)
+                evolve(self, now=due_at).let_happen(due)
+
+    def let_happen(self, due: Answer) -> None:
+        """Decide what an answer has been waiting for, and tell."""
+        if due.outcome is ReplyOutcome.PENDING:
+            self.end_pending(due, succeed=due.refunds is Refunds.PENDING_THEN_APPROVED)
+        elif due.outcome is ReplyOutcome.APPROVED:
+            self._take_back(due)
+        else:
+            self.tell(self.end_challenge(due, passed=False))
 
     def deliver(self, late: Late) -> None:
-        """Take an order off the way and answer it; nobody hears the answer."""
+        """Take an order off the way and answer it; nobody hears the answer, so a notice tells."""
         self.books.arrived(late)
         self.handle(Order(**{name: getattr(late, name) for name in attrs.fields_dict(Order)}))
+        told = self.books.answer(late.merchant_id, late.operation_id)
+        if told is not None:
+            self.tell(told)
+
+    def tell(self, answer: Answer) -> None:
+        """Leave a notice of an answer for its merchant."""
+        self.books.tell(answer, self.now)
+
+    def _take_back(self, approved: Answer) -> None:
+        """Go back on a capture or a refund, unless what came after it rests on it."""
+        if self._stands_without(approved):
+            self.tell(self._unbook(approved, *_TAKEN_BACK))
+        else:
+            self.books.save(evolve(approved, due_at=None))
 
     def end_pending(self, pending: Answer, *, succeed: bool) -> None:
-        """Decide a pending refund."""
+        """Decide a pending refund, and tell."""
         state = LineState.BOOKED if succeed else LineState.REVERSED
         self.books.mark_lines(pending.merchant_id, pending.operation_id, state)
         if succeed:
@@ -195,6 +225,7 @@ class Desk:
         else:
             ended = _turned_down(pending, DeclineCode.CLOSED_ACCOUNT)
         self.books.save(ended)
+        self.tell(ended)
 
     def end_challenge(self, waiting: Answer, *, passed: bool) -> Answer:
         """Decide what waited for its cardholder."""
@@ -329,7 +360,7 @@ class Desk:
         answer = self._booked(order, account, LineKind.CAPTURE)
         if rest and (order.final or not self._offers.multi_capture):
             self.books.append(self._line(order, account.target, LineKind.RELEASE, rest))
-        return answer
+        return self._for_a_while(answer, order.taken_back or account.target.taken_back)
 
     def _void(self, order: Order, account: _Account) -> Answer:
         rest = _rest_of(account.held(), order)
@@ -347,8 +378,9 @@ class Desk:
             return _turned_down(
                 self._answer(order, ReplyOutcome.DECLINED), DeclineCode.CLOSED_ACCOUNT
             )
-        if refunds is Refunds.APPROVED:
-            return self._booked(order, account, LineKind.REFUND)
+        if refunds in (Refunds.APPROVED, Refunds.TAKEN_BACK):
+            answer = self._booked(order, account, LineKind.REFUND)
+            return self._for_a_while(answer, order.taken_back or refunds is Refunds.TAKEN_BACK)
         pending = self._booked(order, account, LineKind.REFUND, LineState.PENDING)
         due_at = self.now + self.terms.pending
         return evolve(pending, outcome=ReplyOutcome.PENDING, refunds=refunds, due_at=due_at)
@@ -363,6 +395,8 @@ class Desk:
             self._undo(earlier)
         elif not self._offers.reversal_remembers_unknown:
             raise _Refused(DeclineCode.TRANSACTION_NOT_ALLOWED, "no_such_operation")
+        elif order.forgets:
+            return approved
         self.books.save(
             Reversal(
                 merchant_id=order.merchant_id,
@@ -378,15 +412,26 @@ class Desk:
         if earlier.kind is RequestKind.RESUME and earlier.outcome is not ReplyOutcome.DECLINED:
             # What it has set going is undone by the name of the operation that it resumed.
             raise _Refused(DeclineCode.TRANSACTION_NOT_ALLOWED, "reverse_the_resumed_operation")
-        own = self.books.lines_by(earlier.merchant_id, earlier.operation_id)
-        for authorization_id in {line.authorization_id for line in own}:
-            lines = self.books.lines(earlier.merchant_id, authorization_id)
-            left = (line for line in lines if line.operation_id != earlier.operation_id)
-            if not position_of(left).is_sound:
-                raise _Refused(DeclineCode.TRANSACTION_NOT_ALLOWED, "already_used")
-        self.books.mark_lines(earlier.merchant_id, earlier.operation_id, LineState.REVERSED)
-        if earlier.outcome is not ReplyOutcome.DECLINED:
-            self.books.save(_turned_down(earlier, *REVERSED))
+        if not self._stands_without(earlier):
+            raise _Refused(DeclineCode.TRANSACTION_NOT_ALLOWED, "already_used")
+        self._unbook(earlier, *REVERSED)
+
+    def _stands_without(self, answer: Answer) -> bool:
+        """Whether the books stay sound without what this operation has moved."""
+        own = self.books.lines_by(answer.merchant_id, answer.operation_id)
+        accounts = {line.authorization_id for line in own}
+        books = (self.books.lines(answer.merchant_id, account) for account in accounts)
+        return all(
+            position_of(line for line in lines if line.operation_id != answer.operation_id).is_sound
+            for lines in books
+        )
+
+    def _unbook(self, answer: Answer, code: DeclineCode, bank_code: str) -> Answer:
+        """Let what an operation has moved count no more, and answer for it with a decline."""
+        self.books.mark_lines(answer.merchant_id, answer.operation_id, LineState.REVERSED)
+        if answer.outcome is ReplyOutcome.DECLINED:
+            return answer
+        return self._kept(_turned_down(answer, code, bank_code))
 
     def _account(self, order: Order) -> _Account:
         target = self.books.answer(order.merchant_id, order.target_id or "")
@@ -413,6 +458,10 @@ class Desk:
         line = self._line(order, account.target, kind, order.amount_minor)
         self.books.append(evolve(line, state=state))
         return self._answer(order, ReplyOutcome.APPROVED)
+
+    def _for_a_while(self, answer: Answer, taken_back: bool) -> Answer:
+        """The answer, falling due if it is to be taken back."""
+        return evolve(answer, due_at=self.now + self.terms.pending if taken_back else None)
 
     def _line(self, order: Order, target: Order, kind: LineKind, amount_minor: int) -> Line:
         return Line(

@@ -44,7 +44,9 @@ class Order:
         challenged: whether the cardholder has to prove who they are first.
         after_challenge: why it is declined even then.
         refunds: what becomes of refunds to this card.
+        taken_back: of a card: whether its captures are; of a capture or a refund: whether it is.
         in_part: whether only half is approved.
+        forgets: whether the bank has forgotten the operation id, or will forget its reversal.
     """
 
     kind: RequestKind = field(converter=RequestKind)
@@ -64,7 +66,9 @@ class Order:
     security_code: Check = field(default=Check.NOT_CHECKED, converter=Check)
     postal_code: Check = field(default=Check.NOT_CHECKED, converter=Check)
     refunds: Refunds = field(default=Refunds.APPROVED, converter=Refunds)
+    taken_back: bool = field(default=False, converter=bool)
     in_part: bool = field(default=False, converter=bool)
+    forgets: bool = field(default=False, converter=bool)
 
     @property
     def content(self) -> tuple[object, ...]:
@@ -94,7 +98,8 @@ class Answer(Order):
         approved_minor: the amount that the answer is about; less than asked if approved in part.
         passed: of a challenge: True, False, or None while nobody has taken it.
         expires_at: until when an authorization holds.
-        due_at: when a challenge, or a pending refund, is decided by itself.
+        due_at: when a challenge or a pending refund is decided by itself, or what was approved is
+            taken back.
     """
 
     outcome: ReplyOutcome = field(converter=ReplyOutcome)
@@ -176,13 +181,23 @@ class Late(Order):
     arrives_at: datetime = field(converter=_moment)
 
 
-R = TypeVar("R", Answer, Line, Reversal, Late)
+@frozen(kw_only=True)
+class Notice(Answer):
+    """An answer that the merchant is to be told of, as it was then."""
+
+    number: int
+    told_at: datetime = field(converter=_moment)
+    acknowledged: bool = field(default=False, converter=bool)
+
+
+R = TypeVar("R", Answer, Line, Reversal, Late, Notice)
 
 _TABLES: Final[dict[type, tuple[str, str]]] = {
     Answer: ("answers", ", PRIMARY KEY (merchant_id, operation_id)"),
     Line: ("lines", ""),
     Reversal: ("reversals", ", PRIMARY KEY (merchant_id, operation_id)"),
     Late: ("late", ", PRIMARY KEY (number)"),
+    Notice: ("notices", ", PRIMARY KEY (number)"),
 }
 _INDEXES: Final = (
     "CREATE INDEX IF NOT EXISTS answers_due ON answers (due_at) WHERE due_at IS NOT NULL",
@@ -191,7 +206,7 @@ _INDEXES: Final = (
 )
 # Marks a file as a simulated bank's: "PaSB". The version is raised when a column changes.
 _APPLICATION_ID: Final = 0x50615342
-_VERSION: Final = 1
+_VERSION: Final = 2
 _BUSY_S: Final = 30.0
 
 
@@ -462,9 +477,8 @@ class Transaction:
 
     def hold(self, order: Order, arrives_at: datetime) -> None:
         """Let an order be on its way until then."""
-        [number] = self._connection.execute("SELECT coalesce(max(number), 0) FROM late").fetchone()
         values = attrs.asdict(order, recurse=False)
-        self._write("INSERT", Late(number=number + 1, arrives_at=arrives_at, **values))
+        self._write("INSERT", Late(number=self._next("late"), arrives_at=arrives_at, **values))
 
     def late(self, until: datetime | None = None) -> Sequence[Late]:
         """Orders that are on their way, all or those that arrive by then, in that order."""
@@ -476,6 +490,28 @@ class Transaction:
         """Take an order off the way."""
         self._connection.execute("DELETE FROM late WHERE number = ?", (late.number,))
 
+    def tell(self, answer: Answer, at: datetime) -> None:
+        """Leave a notice of this answer."""
+        values = attrs.asdict(answer, recurse=False)
+        self._write("INSERT", Notice(number=self._next("notices"), told_at=at, **values))
+
+    def notices(self) -> Sequence[Notice]:
+        """Notices that nobody has acknowledged, in the order they were left."""
+        return self._read(Notice, "acknowledged = 0 ORDER BY number")
+
+    def acknowledge(self, number: int) -> int:
+        """Tell this notice no more; how many there were of that number."""
+        changed = self._connection.execute(
+            "UPDATE notices SET acknowledged = 1 WHERE number = ?", (number,)
+        )
+        return changed.rowcount
+
+    def _next(self, table: str) -> int:
+        # S608: the only text that is put together here is our own table's name.
+        query = f"SELECT coalesce(max(number), 0) + 1 FROM {table}"  # noqa: S608
+        [number] = self._connection.execute(query).fetchone()
+        return int(number)
+
     def _read(self, kind: type[R], where: str, *values: object) -> list[R]:
         names = _COLUMNS[kind]
         # S608: the only text that is put together here is our own column names.
@@ -483,7 +519,7 @@ class Transaction:
         rows = self._connection.execute(query, [_stored(value) for value in values])
         return [kind(**dict(zip(names, row, strict=True))) for row in rows]
 
-    def _write(self, verb: str, row: Answer | Line | Reversal | Late) -> None:
+    def _write(self, verb: str, row: Answer | Line | Reversal | Late | Notice) -> None:
         names = _COLUMNS[type(row)]
         marks = ", ".join("?" * len(names))
         # S608: as above.

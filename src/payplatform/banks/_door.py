@@ -68,6 +68,7 @@ def _with_card(
         security_code=Check.NOT_CHECKED if details.security_code is None else card.security_code,
         postal_code=Check.NOT_CHECKED if details.postal_code is None else card.postal_code,
         refunds=card.refunds,
+        taken_back=card.takes_captures_back,
     )
 
 

@@ -37,9 +37,13 @@ class Challenge(StrEnum):
 
 
 class Refunds(StrEnum):
-    """What becomes of a refund. A pending one is decided after a while, or by the test."""
+    """What becomes of a refund. A pending one is decided after a while, or by the test.
+
+    `taken_back`: it is approved, and after a while the bank goes back on it.
+    """
 
     APPROVED = "approved"
+    TAKEN_BACK = "taken_back"
     DECLINED = "declined"
     PENDING_THEN_APPROVED = "pending_then_approved"
     PENDING_THEN_DECLINED = "pending_then_declined"
@@ -58,6 +62,7 @@ class TestCard:
         security_code: what the check of a security code says, if one is sent.
         postal_code: what the check of a postal code says, if one is sent.
         refunds: what becomes of refunds.
+        takes_captures_back: whether a capture is approved, and after a while taken back.
         fault: what goes wrong on the wire each time this card is sent.
     """
 
@@ -72,6 +77,7 @@ class TestCard:
     security_code: Check = Check.MATCH
     postal_code: Check = Check.MATCH
     refunds: Refunds = Refunds.APPROVED
+    takes_captures_back: bool = False
     fault: Fault | None = None
 
     @property
@@ -239,7 +245,7 @@ TEST_CARDS: tuple[TestCard, ...] = (
         postal_code=Check.NOT_CHECKED,
         words="Approved; the issuer checks neither security code nor postal code.",
     ),
-    # Refunds.
+    # Captures and refunds.
     TestCard(
         number="4000000000007726",
         refunds=Refunds.PENDING_THEN_APPROVED,
@@ -255,12 +261,28 @@ TEST_CARDS: tuple[TestCard, ...] = (
         refunds=Refunds.DECLINED,
         words="Approved; a refund is declined, since the account has been closed.",
     ),
+    TestCard(
+        number="4000000000010324",
+        refunds=Refunds.TAKEN_BACK,
+        words="Approved; a refund is approved too, and taken back later.",
+    ),
+    TestCard(
+        number="4000000000010332",
+        takes_captures_back=True,
+        words="Approved; a capture is approved too, and taken back later.",
+    ),
     # Trouble on the wire.
     _faulty("4000000000010407", Fault.LOSE_REQUEST, "The request is lost: nothing is approved."),
     _faulty("4000000000010415", Fault.LOSE_REPLY, "Approved, and the answer is lost."),
     _faulty("4000000000010423", Fault.DELAY_REQUEST, "Approved too late for an answer."),
     _faulty("4000000000010431", Fault.DOWN, "The bank is not reachable: nothing was sent."),
     _faulty("4000000000010449", Fault.APPROVE_IN_PART, "Approved for half the amount."),
+    _faulty(
+        "4000000000010456",
+        Fault.DELAY_PAST_INQUIRY,
+        "Approved so late that recovery has asked before.",
+    ),
+    _faulty("4000000000010464", Fault.CONTRADICT, "Approved, and the answer says declined."),
 )
 """Every test card. Numbers are unique, Luhn-valid, and nobody's."""
 

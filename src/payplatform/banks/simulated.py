@@ -19,9 +19,10 @@ from typing import Final, NoReturn, cast
 
 from attrs import evolve, frozen
 
-from payplatform._domain.declines import Decline
+from payplatform._domain.declines import Decline, DeclineCode
 from payplatform._domain.messages import (
     BankCapabilities,
+    BankNotice,
     BankReply,
     BankRequest,
     ReplyOutcome,
@@ -30,10 +31,11 @@ from payplatform._domain.messages import (
 from payplatform._domain.money import MAX_MINOR, Money
 from payplatform._domain.payments import Action
 from payplatform.banks._acquirer import REVERSED, Desk, Position, Terms
-from payplatform.banks._books import Answer, Books, Line, LineKind, LineState, Order
+from payplatform.banks._books import Answer, Books, Line, LineKind, LineState, Notice, Order
 from payplatform.banks._door import card_of, order_of
 from payplatform.banks._faults import (
     FAULTS,
+    WIRE_FAULTS,
     Call,
     Fault,
     FaultPlan,
@@ -55,6 +57,7 @@ __all__ = [
     "FAULTS",
     "FULL_CAPABILITIES",
     "TEST_CARDS",
+    "WIRE_FAULTS",
     "Call",
     "Challenge",
     "Fault",
@@ -74,6 +77,8 @@ __all__ = [
 ]
 
 _DAY_S: Final = 86_400.0
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+_NOTICE: Final = "notice_"
 
 FULL_CAPABILITIES: Final = BankCapabilities(
     dedups_operation_id_s=7 * _DAY_S,
@@ -140,7 +145,7 @@ class SimulatedBank:
             ends in TimeoutError, though the bank does what was asked.
         late_by_s: how long a delayed request is on its way; not longer than `max_in_flight_s`.
         challenge_s: for how long a cardholder may take up a 3-D Secure challenge.
-        pending_s: after how long a pending refund is decided.
+        pending_s: after how long a pending refund is decided, or what is to be taken back is.
         faults: what goes wrong at random, by a seed.
 
     Raises:
@@ -206,9 +211,13 @@ class SimulatedBank:
         if fault is not None and FAULTS[fault].moment is Moment.BEFORE:
             self._stop(fault, order)
         self._wait(min(self._latency_s, timeout_s))
-        if fault is Fault.APPROVE_IN_PART:
-            order = evolve(order, in_part=True)
-        reply = self._do(order)
+        order = evolve(
+            order,
+            taken_back=order.taken_back or fault is Fault.TAKE_BACK,
+            in_part=fault is Fault.APPROVE_IN_PART,
+            forgets=fault in (Fault.FORGET_ID, Fault.FORGET_REVERSAL),
+        )
+        reply = self._do(order, fault)
         if fault is Fault.DELIVER_TWICE:
             self._do(order)
         self._require_in_time(timeout_s)
@@ -232,12 +241,12 @@ class SimulatedBank:
         """
         if not self.capabilities.inquiry_by_operation_id:
             raise InquiryNotOffered("this bank offers no inquiry by operation id")
-        fault = self._plan.draw(Call.INQUIRY)
+        fault = self._plan.draw(Call.INQUIRY, self._now())
         if fault is not None and FAULTS[fault].moment is Moment.BEFORE:
             self._stop(fault, None)
         self._wait(min(self._latency_s, timeout_s))
         with self._desk() as desk:
-            reply = _known(desk, merchant_id, operation_id)
+            reply = _known(desk, merchant_id, operation_id, fault)
         self._require_in_time(timeout_s)
         return _carried(reply, fault)
 
@@ -296,13 +305,18 @@ class SimulatedBank:
         """
         self._plan.add(faults, on)
 
-    def down(self) -> None:
-        """Refuse every connection until `up()`."""
-        self._plan.set_down(down=True)
+    def down(self, *, for_s: float | None = None) -> None:
+        """Refuse every connection until `up()`.
+
+        Args:
+            for_s: or until so many seconds have passed by the bank's clock.
+        """
+        over_at = _NEVER if for_s is None else self._now() + timedelta(seconds=for_s)
+        self._plan.set_down(over_at)
 
     def up(self) -> None:
         """Take connections again."""
-        self._plan.set_down(down=False)
+        self._plan.set_down(None)
 
     def deliver_late(self) -> int:
         """Let every delayed request arrive now, and tell how many did."""
@@ -311,6 +325,33 @@ class SimulatedBank:
             for late in arriving:
                 desk.deliver(late)
         return len(arriving)
+
+    # What it tells of its own accord.
+
+    def notices(self) -> Sequence[BankNotice]:
+        """What it has to tell, in the order it happened, each until it is acknowledged.
+
+        It tells of a request that arrived when nobody waited for its answer any more, of a pending
+        refund that was decided, of a challenge whose time is over, of what was taken back, and the
+        truth of what it has contradicted. Hand them to `pay.notices.apply`: late, twice, in any
+        order, as notices do come.
+        """
+        with self._desk() as desk:
+            return [_noticed(notice) for notice in desk.books.notices()]
+
+    def acknowledge(self, notice_id: str) -> None:
+        """Tell a notice no more. A second time does nothing.
+
+        Args:
+            notice_id: its `id`.
+
+        Raises:
+            LookupError: there is no such notice.
+        """
+        number = notice_id.removeprefix(_NOTICE)
+        with self._desk() as desk:
+            if not (number.isdecimal() and desk.books.acknowledge(int(number))):
+                raise LookupError("the simulated bank has no such notice")
 
     # What the acquirer's books say.
 
@@ -364,11 +405,12 @@ class SimulatedBank:
     def _at_the_door(self, request: BankRequest) -> tuple[Fault | None, Order]:
         card = card_of(request)
         call = Call.REVERSAL if request.kind is RequestKind.REVERSAL else Call.SEND
-        return self._plan.draw(call, card.fault), order_of(request, card, self._now())
+        now = self._now()
+        return self._plan.draw(call, now, card.fault), order_of(request, card, now)
 
-    def _do(self, order: Order) -> BankReply:
+    def _do(self, order: Order, fault: Fault | None = None) -> BankReply:
         with self._desk() as desk:
-            return _reply(desk.handle(order))
+            return _said(desk, desk.handle(order), fault)
 
     def _stop(self, fault: Fault, order: Order | None) -> NoReturn:
         """Play a fault that strikes before the bank has seen anything."""
@@ -376,10 +418,19 @@ class SimulatedBank:
             raise NotSent("the simulated bank refuses the connection")
         if fault is Fault.FAIL_BEFORE:
             raise ServerError("the simulated bank has failed")
-        if fault is Fault.DELAY_REQUEST and order is not None:
+        if fault is not Fault.LOSE_REQUEST and order is not None:
             with self._desk() as desk:
-                desk.books.hold(order, desk.now + self._late_by)
+                desk.books.hold(order, desk.now + self._on_its_way(fault))
         raise _no_answer()
+
+    def _on_its_way(self, fault: Fault) -> timedelta:
+        """How long a delayed request takes; where nobody promises anything, a day is long."""
+        if fault is Fault.DELAY_REQUEST:
+            return self._late_by
+        promised = timedelta(seconds=min(self.capabilities.max_in_flight_s, _DAY_S))
+        if fault is Fault.DELAY_PAST_PROMISE:
+            return promised + self._late_by
+        return max(promised - timedelta.resolution, timedelta())
 
     def _wait(self, seconds: float) -> None:
         if seconds > 0:
@@ -401,10 +452,10 @@ def _the_one(desk: Desk, outcome: ReplyOutcome, handle: str) -> Answer:
     return found[0]
 
 
-def _known(desk: Desk, merchant_id: str, operation_id: str) -> BankReply:
+def _known(desk: Desk, merchant_id: str, operation_id: str, fault: Fault | None) -> BankReply:
     answer = desk.books.answer(merchant_id, operation_id)
     if answer is not None:
-        return _reply(answer)
+        return _said(desk, answer, fault)
     reversal = desk.books.reversal(merchant_id, operation_id)
     if reversal is None:
         return BankReply(operation_id=operation_id, outcome=ReplyOutcome.NOT_FOUND)
@@ -413,6 +464,33 @@ def _known(desk: Desk, merchant_id: str, operation_id: str) -> BankReply:
         outcome=ReplyOutcome.DECLINED,
         amount=Money.minor(reversal.amount_minor, reversal.currency),
         decline=Decline(code=REVERSED[0], bank_code=REVERSED[1]),
+    )
+
+
+def _said(desk: Desk, answer: Answer, fault: Fault | None) -> BankReply:
+    """What the bank says of an answer: the same, or the contrary and the truth in a notice."""
+    reply = _reply(answer)
+    if fault is not Fault.CONTRADICT:
+        return reply
+    desk.tell(answer)
+    return _contrary(reply)
+
+
+def _contrary(reply: BankReply) -> BankReply:
+    if reply.outcome is ReplyOutcome.DECLINED:
+        return evolve(reply, outcome=ReplyOutcome.APPROVED, decline=None)
+    if reply.outcome is not ReplyOutcome.APPROVED:
+        return reply
+    decline = Decline(code=DeclineCode.GENERIC_DECLINE)
+    return evolve(reply, outcome=ReplyOutcome.DECLINED, decline=decline, expires_at=None)
+
+
+def _noticed(notice: Notice) -> BankNotice:
+    return BankNotice(
+        id=f"{_NOTICE}{notice.number}",
+        merchant_id=notice.merchant_id,
+        reply=_reply(notice),
+        at=notice.told_at,
     )
 
 

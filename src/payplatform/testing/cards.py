@@ -36,9 +36,13 @@ class NamedCards:
         refunds_later: a refund is pending first, and then succeeds.
         refunds_fail_later: a refund is pending first, and is then declined.
         refuses_refunds: a refund is declined.
+        takes_refunds_back: a refund succeeds, and is taken back later.
+        takes_captures_back: a capture succeeds, and is taken back later.
         loses_request: the request gets lost; nothing is approved.
         loses_reply: is approved, and the answer gets lost.
         answers_late: is approved too late for an answer.
+        answers_after_recovery: is approved so late that recovery has asked about it before.
+        contradicts: is approved, and the answer says declined; a notice tells the truth.
         unreachable: the bank cannot be reached; nothing was sent.
         approves_half: is approved for half the amount.
     """
@@ -56,9 +60,13 @@ class NamedCards:
     refunds_later: Card
     refunds_fail_later: Card
     refuses_refunds: Card
+    takes_refunds_back: Card
+    takes_captures_back: Card
     loses_request: Card
     loses_reply: Card
     answers_late: Card
+    answers_after_recovery: Card
+    contradicts: Card
     unreachable: Card
     approves_half: Card
 
@@ -122,9 +130,13 @@ _MEANT: Final[dict[str, Callable[[TestCard], bool]]] = {
     "refunds_later": _refunded(Refunds.PENDING_THEN_APPROVED),
     "refunds_fail_later": _refunded(Refunds.PENDING_THEN_DECLINED),
     "refuses_refunds": _refunded(Refunds.DECLINED),
+    "takes_refunds_back": _refunded(Refunds.TAKEN_BACK),
+    "takes_captures_back": lambda card: card.takes_captures_back,
     "loses_request": _faulty(Fault.LOSE_REQUEST),
     "loses_reply": _faulty(Fault.LOSE_REPLY),
     "answers_late": _faulty(Fault.DELAY_REQUEST),
+    "answers_after_recovery": _faulty(Fault.DELAY_PAST_INQUIRY),
+    "contradicts": _faulty(Fault.CONTRADICT),
     "unreachable": _faulty(Fault.DOWN),
     "approves_half": _faulty(Fault.APPROVE_IN_PART),
 }

@@ -18,7 +18,7 @@ from payplatform._domain.brands import RANGES, RULES, Brand, brand_of
 from payplatform._domain.card_numbers import luhn_check_digit
 from payplatform._domain.cards import Card, looks_like_card_number
 from payplatform._domain.money import MAX_MINOR, Money
-from payplatform.banks.simulated import TEST_CARDS, Fault
+from payplatform.banks.simulated import TEST_CARDS, WIRE_FAULTS, Fault
 from payplatform.testing.bench import FOLLOWING_VERBS, STARTING_VERBS, Command
 
 __all__ = [
@@ -253,7 +253,7 @@ def commands(
     *,
     max_size: int = 20,
     cards: Iterable[str] = USUAL_CARDS,
-    faults: Iterable[Fault] = tuple(Fault),
+    faults: Iterable[Fault] = WIRE_FAULTS,
 ) -> st.SearchStrategy[list[Command]]:
     """Sequences of commands for a shop, played by `Bench` or by your own code.
 
