@@ -48,6 +48,8 @@ __all__ = ["Disk", "Image", "Loss", "recording_disk"]
 SECTOR_BYTES: Final = 512
 """What a disk writes whole or not at all."""
 
+_FIRST_BYTES: Final = b"SQLite format 3\0"
+
 _BESIDE: Final = ("-wal", "-journal", "-shm")
 """What SQLite keeps beside a file; the last is memory that processes share, and is made anew."""
 
@@ -97,8 +99,8 @@ class Image:
 def recording_disk(folder: Path) -> Iterator[Disk]:
     """Record what SQLite asks of the system about the files in a folder.
 
-    What is there already when a file is opened counts as safely on the disk. Open stores inside of
-    the block, and close them inside.
+    What is there already counts as safely on the disk. Open stores inside of the block, and close
+    them inside.
 
     Args:
         folder: the one that the SQLite file is in.
@@ -131,16 +133,14 @@ class Disk:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = RLock()
-        self._log: list[_Entry] = []
-        self._files: dict[str, int] = {}
         self._made = 0
-        self._must_sync_folder: set[int] = set()
         self._trouble: Callable[[SystemCall], int] = _no_trouble
+        self._begin()
 
     @property
     def calls(self) -> int:
         """How many calls have changed something, or made it sure, since the power was last cut."""
-        return sum(not isinstance(entry, _Mark) for entry in self._log)
+        return sum(_is_call(entry) for entry in self._log)
 
     def mark(self, what: object) -> None:
         """Write down, between the calls, that something has happened: that somebody was told."""
@@ -216,8 +216,7 @@ class Disk:
             for name in {_main_file(name) for name in self._files}:
                 (self._folder / name).unlink(missing_ok=True)
             image.write_to(self._folder)
-            self._log, self._files, self._must_sync_folder = [], {}, set()
-            self.mend()
+            self._begin()
         return image
 
     def mend(self) -> None:
@@ -231,7 +230,7 @@ class Disk:
     ) -> Iterator[Image]:
         """Every folder that a power cut could have left, each different one once.
 
-        The power is cut after each recorded call in turn.
+        The power is cut after each recorded call, and after each mark that follows one.
 
         Args:
             losses: what becomes of what was not synced.
@@ -241,8 +240,8 @@ class Disk:
         platter, calls, seen = _Platter(), 0, set[bytes]()
         for entry in tuple(self._log):
             platter.take(entry)
-            calls += not isinstance(entry, _Mark)
-            for loss in losses:
+            calls += _is_call(entry)
+            for loss in losses if calls else ():
                 for seed in seeds if loss in _BY_CHANCE else seeds[:1]:
                     image = _image(platter, calls, loss, seed)
                     if (digest := _digest(image)) not in seen:
@@ -263,6 +262,15 @@ class Disk:
             if result == OK:
                 self._log.extend(self._entries(call))
             return result
+
+    def _begin(self) -> None:
+        """Record from here, as if what is there had always been there."""
+        self.mend()
+        self._log: list[_Entry] = []
+        self._files: dict[str, int] = {}
+        self._must_sync_folder: set[int] = set()
+        for name in _sqlite_files(self._folder):
+            self._log.append(self._found(name))
 
     def _fail(self, kind: type[SystemCall], at: int, failure: int) -> None:
         seen = 0
@@ -297,14 +305,35 @@ class Disk:
     def _opened(self, call: Opened) -> Iterator[_Entry]:
         if call.was_there and call.name in self._files:
             return
-        self._made += 1
-        self._files[call.name] = self._made
         if call.was_there:
-            yield _Found(call.name, self._made, (self._folder / call.name).read_bytes())
+            yield self._found(call.name)
             return
-        yield _Named(call.name, self._made)
+        file = self._number(call.name)
+        yield _Named(call.name, file)
         if call.syncs_folder:
-            self._must_sync_folder.add(self._made)
+            self._must_sync_folder.add(file)
+
+    def _found(self, name: str) -> _Found:
+        return _Found(name, self._number(name), (self._folder / name).read_bytes())
+
+    def _number(self, name: str) -> int:
+        self._made += 1
+        self._files[name] = self._made
+        return self._made
+
+
+def _sqlite_files(folder: Path) -> Iterator[str]:
+    """The SQLite files of a folder, and what lies beside them, but for shared memory."""
+    for file in sorted(folder.iterdir()):
+        if file.is_file() and _starts_as_sqlites(file):
+            beside = (f"{file.name}{suffix}" for suffix in ("-wal", "-journal"))
+            yield file.name
+            yield from (name for name in beside if (folder / name).exists())
+
+
+def _starts_as_sqlites(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(len(_FIRST_BYTES)) == _FIRST_BYTES
 
 
 def _no_trouble(_: SystemCall) -> int:
@@ -332,7 +361,7 @@ class _Mark:
 
 @frozen
 class _Found:
-    """A file was there, safely, when it was first opened."""
+    """A file was there, safely, when the record began, or when it was first opened."""
 
     name: str
     file: int
@@ -386,6 +415,10 @@ class _FolderSynced:
 
 _Change = _Named | _Unnamed | _Data | _Size
 _Entry = _Mark | _Found | _Change | _Safe | _Adrift | _FolderSynced
+
+
+def _is_call(entry: _Entry) -> bool:
+    return not isinstance(entry, _Mark | _Found)
 
 
 @frozen
