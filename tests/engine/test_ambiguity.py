@@ -28,7 +28,7 @@ from payplatform import (
     PayPlatformError,
     Settings,
 )
-from payplatform.banks.simulated import FULL_CAPABILITIES, Fault, ServerError
+from payplatform.banks.simulated import FULL_CAPABILITIES, WIRE_FAULTS, Fault, ServerError
 from payplatform.ports import BankCapabilities, BankReply, BankRequest, ReplyOutcome
 
 CARRYING = ("charge", "authorize", "retry", "verify", "increment")
@@ -266,7 +266,7 @@ def test_a_request_that_is_held_up_has_one_effect_or_none(verb: str, when: str) 
 
 @given(
     verb=st.sampled_from(sorted(VERBS)),
-    script=st.lists(st.none() | st.sampled_from(Fault), min_size=1, max_size=7),
+    script=st.lists(st.none() | st.sampled_from(WIRE_FAULTS), min_size=1, max_size=7),
 )
 @settings(max_examples=40)
 def test_any_sequence_of_faults_ends_in_the_truth(verb: str, script: list[Fault | None]) -> None:
