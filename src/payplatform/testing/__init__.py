@@ -9,8 +9,9 @@ that a clock does not need pytest, nor a contract more than the extra `testing` 
 - `NamedCards`: the simulated bank's test cards by what they do.
 - `strategies`: hypothesis strategies for money, cards, texts and whole sequences of commands;
   `Bench` plays them on a shop whose bank and time are yours.
-- `payplatform.testing.plugin`: fixtures `pay_clock`, `pay_bank`, `pay_sandbox`, `pay_shop` and
-  `pay_cards`, there as soon as the extra `testing` is installed.
+- `pay_crash_everywhere`: has your checkout die at each of its port calls in turn.
+- `payplatform.testing.plugin`: fixtures `pay_clock`, `pay_bank`, `pay_faults`, `pay_sandbox`,
+  `pay_shop`, `pay_cards` and more, there as soon as the extra `testing` is installed.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from payplatform.testing.bank_contract import BankContract
     from payplatform.testing.bench import Bench, Command, Told
     from payplatform.testing.cards import NamedCards
+    from payplatform.testing.crash_everywhere import pay_crash_everywhere
     from payplatform.testing.keys_contract import KeyServiceContract
     from payplatform.testing.repeatable import FakeClock, SeededIds, sequential_ids
     from payplatform.testing.storage_contract import StorageContract
@@ -36,6 +38,7 @@ __all__ = [
     "SeededIds",
     "StorageContract",
     "Told",
+    "pay_crash_everywhere",
     "sequential_ids",
     "strategies",
 ]
@@ -50,6 +53,7 @@ _HOMES: Final = {
     "SeededIds": "repeatable",
     "StorageContract": "storage_contract",
     "Told": "bench",
+    "pay_crash_everywhere": "crash_everywhere",
     "sequential_ids": "repeatable",
 }
 

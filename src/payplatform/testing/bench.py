@@ -173,11 +173,7 @@ class Bench:
         What needs a person is left to you: see `shop.operations.list_unresolved()`.
         """
         self._wire.fault = None
-        for _ in range(_MOST_DAYS):
-            self.clock.advance(days=1, hours=5)
-            self.pay.recover(limit=10_000)
-            if not any(self._goes_on(payment) for payment in self.shop.payments.list()):
-                return
+        settle(self.pay, self.clock, lambda: any(map(_goes_on, self.shop.payments.list())))
 
     def differences(self) -> list[str]:
         """Where our books and the bank's part, and every broken invariant, in words; none: well."""
@@ -265,11 +261,6 @@ class Bench:
         card: Card = getattr(NamedCards.from_table(), command.card)
         return card
 
-    def _goes_on(self, payment: Payment) -> bool:
-        """Whether recovery, or time, still has something to do with it."""
-        is_open = any(o.state != "needs_review" for o in payment.open_operations)
-        return is_open or payment.lapses_at is not None
-
     def _banks_facts(self, payment: Payment) -> dict[str, int]:
         positions = [
             self.bank.position(self.shop.id, operation.id)
@@ -281,6 +272,27 @@ class Bench:
 
 # Recovery gives up after six days, and an authorization ends after seven.
 _MOST_DAYS: Final = 30
+
+
+def settle(pay: PayPlatform, clock: FakeClock, goes_on: Callable[[], bool]) -> None:
+    """Let time pass and recovery run.
+
+    Args:
+        pay: whose recovery.
+        clock: the time of everything.
+        goes_on: whether there is more to find out; asked each day.
+    """
+    for _ in range(_MOST_DAYS):
+        clock.advance(days=1, hours=5)
+        pay.recover(limit=10_000)
+        if not goes_on():
+            return
+
+
+def _goes_on(payment: Payment) -> bool:
+    """Whether recovery, or time, still has something to do with it."""
+    is_open = any(o.state != "needs_review" for o in payment.open_operations)
+    return is_open or payment.lapses_at is not None
 
 
 def _code_of(card: Card) -> str:

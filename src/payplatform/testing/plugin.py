@@ -1,18 +1,22 @@
 """The pytest plugin: a sandbox to test a shop with, whose time and cards are yours to choose.
 
 Installed with `payplatform[testing]`, pytest finds it by itself. Each fixture is made anew for each
-test, on the same clock, with ids that are the same on every run.
+test, on the same clock, with ids that are the same on every run. Override `pay_storage`, `pay_bank`
+or `pay_keys` with one of your own, and all the others are built on yours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from payplatform.banks.simulated import SimulatedBank
+from payplatform.banks.simulated import SimulatedBank, StatementLine
 from payplatform.client import MerchantClient, PayPlatform
+from payplatform.ports import Bank, KeyService, Storage
+from payplatform.storage.memory import MemoryStorage
 from payplatform.testing.cards import NamedCards
+from payplatform.testing.crash_everywhere import World
 from payplatform.testing.repeatable import FakeClock, SeededIds
 
 
@@ -45,8 +49,43 @@ def pay_bank(pay_clock: FakeClock) -> Iterator[SimulatedBank]:
 
 
 @pytest.fixture
-def pay_sandbox(pay_bank: SimulatedBank, pay_clock: FakeClock) -> Iterator[PayPlatform]:
-    """A platform in memory, on `pay_bank` and `pay_clock`.
+def pay_storage() -> Iterator[Storage]:
+    """Where everything is kept: in memory.
+
+    Example:
+        ```python
+        @pytest.fixture
+        def pay_storage(tmp_path):
+            return SQLiteStorage(tmp_path / "shop.db")
+        ```
+    """
+    storage = MemoryStorage()
+    yield storage
+    storage.close()
+
+
+@pytest.fixture
+def pay_keys() -> KeyService:
+    """Who keeps the master key: nobody longer than the test.
+
+    Example:
+        ```python
+        @pytest.fixture
+        def pay_keys(tmp_path):
+            return LocalKeyService.open(tmp_path / "master.key", create=True)
+        ```
+    """
+    # Cryptography is slow to load, and pytest loads this file whenever it starts.
+    from payplatform.keys.local import LocalKeyService  # noqa: PLC0415  # as said above
+
+    return LocalKeyService.ephemeral()
+
+
+@pytest.fixture
+def pay_sandbox(
+    pay_storage: Storage, pay_bank: Bank, pay_keys: KeyService, pay_clock: FakeClock
+) -> Iterator[PayPlatform]:
+    """A platform on `pay_storage`, `pay_bank`, `pay_keys` and `pay_clock`.
 
     Example:
         ```python
@@ -54,7 +93,9 @@ def pay_sandbox(pay_bank: SimulatedBank, pay_clock: FakeClock) -> Iterator[PayPl
         assert pay_sandbox.doctor().ok
         ```
     """
-    with PayPlatform.sandbox(bank=pay_bank, now=pay_clock, new_id=SeededIds()) as pay:
+    with PayPlatform(
+        storage=pay_storage, bank=pay_bank, keys=pay_keys, now=pay_clock, new_id=SeededIds()
+    ) as pay:
         yield pay
 
 
@@ -83,3 +124,40 @@ def pay_cards() -> NamedCards:
         ```
     """
     return NamedCards.from_table()
+
+
+@pytest.fixture
+def pay_statement(pay_bank: SimulatedBank) -> Callable[[str], Sequence[StatementLine]]:
+    """The bank's statement of a merchant. Override it for a bank that has no method of that name.
+
+    Example:
+        ```python
+        assert [line.kind for line in pay_statement(pay_shop.id)] == ["sale"]
+        ```
+    """
+    return pay_bank.statement
+
+
+@pytest.fixture
+def pay_world(
+    pay_storage: Storage,
+    pay_bank: Bank,
+    pay_keys: KeyService,
+    pay_clock: FakeClock,
+    pay_statement: Callable[[str], Sequence[StatementLine]],
+) -> World:
+    """What outlives the processes of `@pay_crash_everywhere`: all of the above.
+
+    Example:
+        ```python
+        fate = Fate(Death(3, "before"))
+        pay = pay_world.process(fate)  # dies just before its third port call
+        ```
+    """
+    return World(
+        storage=pay_storage,
+        bank=pay_bank,
+        keys=pay_keys,
+        clock=pay_clock,
+        statement=pay_statement,
+    )
