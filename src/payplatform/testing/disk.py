@@ -12,7 +12,8 @@ does it. The real files are written too, for SQLite to read, but no sync waits f
     for image in disk.images():
         image.write_to(somewhere)  # what was left; image.marks says what had been told by then
 
-It can also fail while it is used: see `fail_sync`, `fail_write`, `full_after`, `power_off`.
+It can also fail while it is used, see `fail_sync`, `fail_write` and `full_after`; and the power can
+be cut in place: `power_off`, close or forget whatever is open, `power_on`.
 """
 
 from __future__ import annotations
@@ -88,9 +89,7 @@ class Image:
         Args:
             folder: where; other files in it are left alone.
         """
-        for main in {_main_file(name) for name in self.files}:
-            for suffix in ("", *_BESIDE):
-                (folder / f"{main}{suffix}").unlink(missing_ok=True)
+        _clear(folder, self.files)
         for name, content in self.files.items():
             (folder / name).write_bytes(content)
 
@@ -149,21 +148,23 @@ class Disk:
 
     # What can go wrong.
 
-    def fail_sync(self, at: int = 1) -> None:
+    def fail_sync(self, at: int = 1, *, for_good: bool = False) -> None:
         """Fail the n-th sync from now. What it was to make sure may be lost for ever.
 
         Args:
             at: 1 for the next one.
+            for_good: fail at everything from there on, as if the power were off.
         """
-        self._fail(Synced, at, sqlite3.SQLITE_IOERR_FSYNC)
+        self._fail(Synced, at, for_good=for_good)
 
-    def fail_write(self, at: int = 1) -> None:
+    def fail_write(self, at: int = 1, *, for_good: bool = False) -> None:
         """Fail the n-th write from now.
 
         Args:
             at: 1 for the next one.
+            for_good: as of `fail_sync`.
         """
-        self._fail(Written, at, sqlite3.SQLITE_IOERR_WRITE)
+        self._fail(Written, at, for_good=for_good)
 
     def full_after(self, size: int) -> None:
         """Let so many bytes be written, and no more until `mend`.
@@ -187,14 +188,7 @@ class Disk:
         Args:
             at: 1 for the next one.
         """
-        calls = 0
-
-        def trouble(call: SystemCall) -> int:
-            nonlocal calls
-            calls += 1
-            return _LOST_POWER[type(call)] if calls >= at else OK
-
-        self._trouble = trouble
+        self._fail(object, at, for_good=True)
 
     def power_on(self, loss: Loss = Loss.TORN, *, seed: int = 0) -> Image:
         """Come back after a power cut: the files become what it has left, and are sure.
@@ -213,8 +207,7 @@ class Disk:
             for entry in self._log:
                 platter.take(entry)
             image = _image(platter, self.calls, loss, seed)
-            for name in {_main_file(name) for name in self._files}:
-                (self._folder / name).unlink(missing_ok=True)
+            _clear(self._folder, self._files)
             image.write_to(self._folder)
             self._begin()
         return image
@@ -272,13 +265,15 @@ class Disk:
         for name in _sqlite_files(self._folder):
             self._log.append(self._found(name))
 
-    def _fail(self, kind: type[SystemCall], at: int, failure: int) -> None:
+    def _fail(self, kind: type, at: int, *, for_good: bool) -> None:
         seen = 0
 
         def trouble(call: SystemCall) -> int:
             nonlocal seen
-            seen += isinstance(call, kind)
-            return failure if seen == at and isinstance(call, kind) else OK
+            is_meant = isinstance(call, kind)
+            seen += is_meant
+            strikes = seen == at and is_meant
+            return _FAILURES[type(call)] if strikes or (for_good and seen >= at) else OK
 
         self._trouble = trouble
 
@@ -340,7 +335,7 @@ def _no_trouble(_: SystemCall) -> int:
     return OK
 
 
-_LOST_POWER: Final[Mapping[type, int]] = MappingProxyType(
+_FAILURES: Final[Mapping[type, int]] = MappingProxyType(
     {
         Opened: sqlite3.SQLITE_CANTOPEN,
         Written: sqlite3.SQLITE_IOERR_WRITE,
@@ -572,6 +567,13 @@ def _digest(image: Image) -> bytes:
     for name, content in sorted(image.files.items()):
         digest.update(sha256(name.encode()).digest() + sha256(content).digest())
     return digest.digest()
+
+
+def _clear(folder: Path, names: Iterable[str]) -> None:
+    """Remove SQLite files, and all that lies beside them."""
+    for main in {_main_file(name) for name in names}:
+        for suffix in ("", *_BESIDE):
+            (folder / f"{main}{suffix}").unlink(missing_ok=True)
 
 
 def _main_file(name: str) -> str:
