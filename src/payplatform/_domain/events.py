@@ -27,6 +27,8 @@ _STEPS = {
     "needs_review": "needs a person to decide",
     "reversed": "was taken back by the bank",
     "late_answer": "was answered after somebody else had taken it over; nothing was changed",
+    "contradicted": "was contradicted by the bank, too late to be followed; nothing was changed, "
+    "and a person has to look",
 }
 
 _OTHERS = {

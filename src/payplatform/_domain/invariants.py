@@ -37,7 +37,7 @@ def broken_in_payment(
 ) -> Iterator[Finding]:
     """Every invariant that a payment breaks, with all that was committed about it at hand."""
     problems = (
-        *_broken_bounds(payment),
+        *broken_bounds(payment),
         *_broken_history(payment.version, events),
         *_broken_facts(payment.facts, events),
         *_broken_books(payment, postings),
@@ -72,7 +72,8 @@ def _findings(record: Payment | PaymentMethod, problems: Iterable[Problem]) -> I
         yield Finding(merchant_id=record.merchant_id, record_id=record.id, rule=rule, text=text)
 
 
-def _broken_bounds(payment: Payment) -> Iterator[Problem]:
+def broken_bounds(payment: Payment) -> Iterator[Problem]:
+    """What of its amounts is out of bounds, with what is under way counted in."""
     facts = payment.facts
     if not 0 <= facts.refunded + facts.disputed <= facts.captured <= facts.authorized:
         yield "bounds", "0 <= refunded + disputed <= captured <= authorized does not hold"

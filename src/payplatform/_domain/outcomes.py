@@ -6,6 +6,7 @@ outcome. It never reads a state machine of its own; `operations.TRANSITIONS` is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from attrs import evolve
@@ -37,6 +38,7 @@ def settle(
     *,
     target: Operation | None = None,
     method: PaymentMethod | None = None,
+    history: Sequence[Event] = (),
     world: World,
 ) -> Step | None:
     """Book what became of an operation.
@@ -47,6 +49,8 @@ def settle(
         verdict: what is known now.
         target: for a resume, the operation that waits for the cardholder.
         method: the stored card, where its first use by its customer may be agreed by this.
+        history: the subject's events, where something is taken back: as it was booked, so it is
+            undone.
         world: the time and ids.
 
     Returns:
@@ -61,7 +65,13 @@ def settle(
     else:
         waiting = _settled_target(target, verdict, world)
         step = _settled_payment(
-            operation, subject, verdict, waiting=waiting, method=method, world=world
+            operation,
+            subject,
+            verdict,
+            waiting=waiting,
+            method=method,
+            history=history,
+            world=world,
         )
     if state is was and _action_of(step.subject) == _action_of(subject):
         # Nothing new to tell: a repeat goes on telling what was told when it was new.
@@ -71,9 +81,21 @@ def settle(
 
 def late_answer(operation: Operation, subject: Subject, verdict: Verdict, world: World) -> Changes:
     """Note an answer that came after somebody else had taken the operation over."""
+    return _noted(operation, subject, "late_answer", verdict, world)
+
+
+def contradicted(operation: Operation, subject: Subject, verdict: Verdict, world: World) -> Changes:
+    """Note what the bank says against its own word, where what came after rests on that word."""
+    return _noted(operation, subject, "contradicted", verdict, world)
+
+
+def _noted(
+    operation: Operation, subject: Subject, step: str, verdict: Verdict, world: World
+) -> Changes:
+    """An event that tells a person something, and changes nothing else."""
     subject = evolve(subject, version=subject.version + 1, updated_at=world.now)
-    details = (("answer", str(verdict.trigger)), ("state", str(operation.state)))
-    event = _event(operation, subject, "late_answer", world, details=details)
+    said = (("answer", str(verdict.trigger)), ("state", str(operation.state)))
+    event = _event(operation, subject, step, world, details=(*said, *verdict.details))
     return Changes(merchant_id=operation.merchant_id, records=(subject,), events=(event,))
 
 
@@ -147,11 +169,12 @@ def _settled_payment(
     *,
     waiting: Operation | None,
     method: PaymentMethod | None,
+    history: Sequence[Event],
     world: World,
 ) -> Step:
     moved = tuple(o for o in (waiting, operation) if o is not None)
     authorizing = _authorizing(moved)
-    change = _change(authorizing or operation, payment)
+    change = _change(authorizing or operation, payment, history)
     payment = evolve(payment, open_operations=_still_open(payment, moved))
     payment = evolve(
         payment,
@@ -187,7 +210,7 @@ def _settled_method(
 ) -> Step:
     reply = verdict.reply
     verification = method.verification
-    if operation.state in (OperationState.SUCCEEDED, OperationState.DECLINED):
+    if operation.state in _VERIFIED_STATES:
         verification = Verification(
             succeeded=operation.state is OperationState.SUCCEEDED,
             checked_at=world.now,
@@ -215,6 +238,11 @@ def _settled_method(
     return Step(operation=operation, subject=method, changes=changes)
 
 
+_VERIFIED_STATES = frozenset(
+    {OperationState.SUCCEEDED, OperationState.DECLINED, OperationState.REVERSED}
+)
+
+
 def _authorizing(moved: tuple[Operation, ...]) -> Operation | None:
     succeeded = (
         o for o in moved if o.state is OperationState.SUCCEEDED and o.kind in STARTING_KINDS
@@ -222,13 +250,24 @@ def _authorizing(moved: tuple[Operation, ...]) -> Operation | None:
     return next(succeeded, None)
 
 
-def _change(operation: Operation, payment: Payment) -> Facts:
+def _change(operation: Operation, payment: Payment, history: Sequence[Event]) -> Facts:
     """What the operation's new state adds to the payment's facts."""
     if operation.state is OperationState.REVERSED:
-        return -_effect(operation, payment)
+        return -(_booked(operation, history) or _effect(operation, payment))
     if operation.state is OperationState.SUCCEEDED:
         return _effect(operation, payment)
     return NO_CHANGE
+
+
+def _booked(operation: Operation, history: Sequence[Event]) -> Facts | None:
+    """What its success added, as its event tells: of a final capture, also what it released.
+
+    What was started with a challenge has none of its own: its effect was booked with the resume,
+    and depends on nothing but its amount.
+    """
+    success = f"{operation.kind}.{OperationState.SUCCEEDED}"
+    own = (e for e in history if (e.type, e.operation_id) == (success, operation.id))
+    return next((event.change for event in own), None)
 
 
 def _effect(operation: Operation, payment: Payment) -> Facts:

@@ -6,18 +6,28 @@ unclear: it may be meant for another request, and proves nothing about this one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
 from attrs import evolve, frozen
 
 from payplatform._domain.declines import Decline, DeclineCode
-from payplatform._domain.messages import BankReply, ReplyOutcome
+from payplatform._domain.events import Event
+from payplatform._domain.messages import BankCapabilities, BankNotice, BankReply, ReplyOutcome
 from payplatform._domain.money import Money
-from payplatform._domain.operations import STARTING_KINDS, Operation, OperationKind, Trigger
+from payplatform._domain.operations import (
+    STARTING_KINDS,
+    Operation,
+    OperationKind,
+    OperationState,
+    Trigger,
+    next_state,
+)
 from payplatform._domain.payments import Action
 from payplatform._domain.records import Check
 from payplatform._domain.text import looks_like_card_number
+from payplatform.errors import ErrorCode
 
 _TEXT_LIMIT = 255
 _URL_LIMIT = 2_048
@@ -91,6 +101,68 @@ def read_reversal(operation: Operation, reply: object) -> Verdict:
     if reply.outcome is ReplyOutcome.DECLINED:
         return Verdict(trigger=Trigger.GIVEN_UP, reason="the bank declined the reversal")
     return unclear(Doubt.NOT_REVERSED)
+
+
+def read_notice(
+    operation: Operation, notice: BankNotice, *, history: Sequence[Event], bank: BankCapabilities
+) -> Verdict | None:
+    """What a notice adds to what is known of an operation; None where it adds nothing.
+
+    What is open is settled as by an inquiry. What is final moves only where the bank goes back on
+    its word: it takes a success back, or has approved what was taken for void.
+
+    Args:
+        operation: the one that it is about, as stored.
+        notice: what the bank tells.
+        history: the events of the operation's subject, which name the notices that were heeded.
+        bank: what it declares.
+    """
+    verdict = read_reply(operation, notice.reply)
+    trigger = _AGAINST_ITS_WORD.get((operation.state, verdict.trigger), verdict.trigger)
+    moves = next_state(operation.state, trigger) not in (None, operation.state)
+    if verdict.trigger is Trigger.UNCLEAR or not moves or _is_old(operation, notice, history):
+        return None
+    details = (*verdict.details, (_NOTICE, notice.id), (_NOTICE_AT, notice.at.isoformat()))
+    if trigger is not Trigger.LATE_APPROVAL:
+        return evolve(verdict, trigger=trigger, details=details)
+    if _was_undone(operation, notice, bank):
+        return None
+    reason = f"the bank approved it, and it was {operation.state}"
+    return evolve(verdict, trigger=trigger, reason=reason, details=details)
+
+
+_NOTICE, _NOTICE_AT = "notice", "notice_at"
+
+_AGAINST_ITS_WORD = {
+    (OperationState.SUCCEEDED, Trigger.DECLINED): Trigger.TAKEN_BACK,
+    (OperationState.DECLINED, Trigger.APPROVED): Trigger.LATE_APPROVAL,
+    (OperationState.ABORTED, Trigger.APPROVED): Trigger.LATE_APPROVAL,
+}
+
+
+def _is_old(operation: Operation, notice: BankNotice, history: Sequence[Event]) -> bool:
+    """Whether it was heeded before, or a later one about the same operation was."""
+    for event in history:
+        said = dict(event.details)
+        if said.get(_NOTICE) == notice.id:
+            return True
+        later = _NOTICE_AT in said and datetime.fromisoformat(said[_NOTICE_AT]) > notice.at
+        if later and event.operation_id == operation.id:
+            return True
+    return False
+
+
+def _was_undone(operation: Operation, notice: BankNotice, bank: BankCapabilities) -> bool:
+    """Whether what was approved then has been reversed since: no contradiction.
+
+    Not where nothing was ever sent, for then nothing was reversed either.
+    """
+    return (
+        operation.state is OperationState.ABORTED
+        and operation.reason != ErrorCode.NOT_SENT
+        and bank.reversal_remembers_unknown
+        and notice.at <= operation.updated_at
+    )
 
 
 def unclear(reason: str) -> Verdict:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from payplatform._engine.exchange import Exchange
 from payplatform._engine.flow import Flow
+from payplatform._engine.notices import Notices
 from payplatform._engine.pages import all_records
 from payplatform._engine.recovery import Recovery
 from payplatform._engine.registry import Registry
@@ -36,6 +37,7 @@ class Engine:
         exchange = Exchange(storage=storage, bank=bank, now=now, new_id=new_id, settings=settings)
         self.registry = Registry(storage=storage, vault=vault, now=now, new_id=new_id)
         self.recovery = Recovery(exchange)
+        self.notices = Notices(exchange)
         self.flow = Flow(exchange, self.recovery, self.registry, vault)
         self._vault = vault
 

@@ -7,7 +7,7 @@ one way to book. No storage transaction is open while the bank is asked.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -15,6 +15,7 @@ from attrs import evolve
 
 from payplatform._domain.changes import Subject
 from payplatform._domain.decisions import Step, World
+from payplatform._domain.events import Event
 from payplatform._domain.messages import BankReply, CardDetails, request_for, reversal_of
 from payplatform._domain.operations import (
     Operation,
@@ -175,7 +176,7 @@ class Exchange:
 
     def _book(self, operation: Operation, verdict: Verdict, subject: Subject | None) -> Step | None:
         for _ in range(TRIES):
-            step = self._settled(operation, verdict, subject)
+            step = self.settled(operation, verdict, subject)
             if step is None:
                 return None
             subject = None
@@ -192,9 +193,19 @@ class Exchange:
                 return step
         raise StorageUnavailable("others kept changing the same payment")
 
-    def _settled(
+    def settled(
         self, operation: Operation, verdict: Verdict, subject: Subject | None
     ) -> Step | None:
+        """What is to be committed for a verdict, with the time of the next look.
+
+        Args:
+            operation: as the writer holds it.
+            verdict: what is known now; one that is out of place in its state is taken for unclear.
+            subject: its payment or payment method if just read; else it is read here.
+
+        Returns:
+            The step, or None where the state machine lists nothing for it.
+        """
         world = self.world()
         subject = self.subject(operation) if subject is None else subject
         if next_state(operation.state, verdict.trigger) is None:
@@ -206,6 +217,7 @@ class Exchange:
             self._scheduled(operation, verdict, world.now),
             target=waiting,
             method=self._agreeing_method(waiting or operation, subject),
+            history=self.history(subject) if verdict.trigger is Trigger.TAKEN_BACK else (),
             world=world,
         )
 
@@ -240,6 +252,10 @@ class Exchange:
         return stored.state is OperationState.DECLINED or (
             stored.state is OperationState.ABORTED and not reversed_
         )
+
+    def history(self, subject: Subject) -> Sequence[Event]:
+        """The events of a payment, or of a payment method."""
+        return self.storage.events(subject.merchant_id, subject.id)
 
     def target(self, operation: Operation) -> Operation | None:
         """The operation that this one works on at the bank, if any."""

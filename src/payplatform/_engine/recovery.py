@@ -1,9 +1,11 @@
 """Whatever was left behind is finished here, by the same door as everything else.
 
-The lease saves effort; the epoch keeps it safe. `in_flight`, `in_doubt`: what may be sent again is
-sent again with the same id, for the bank does one id once. What carried a card is inquired about,
-and if the bank has not heard of it long after it could still arrive, it is reversed, which the bank
-remembers. "Not found" alone is never taken for "failed", and time never turns unknown into failed.
+The lease saves effort; the epoch keeps it safe. `in_flight`, `in_doubt`: first the bank is asked,
+where it can be, so that one which has forgotten an id, against its promise, is not sent again what
+it has done. Where it has not heard of the operation, what may be sent again is sent again with the
+same id, for the bank does one id once. What carried a card is reversed when it could not arrive any
+more, and the bank remembers that. "Not found" alone is never taken for "failed", and time never
+turns unknown into failed.
 """
 
 from __future__ import annotations
@@ -99,11 +101,10 @@ class Recovery:
             return _no_proof(self._exchange.reverse(taken))
         if taken.state in _WAITING:
             return _no_proof(self._exchange.inquire(taken))
-        if taken.kind.may_be_resent and self._bank_dedups(taken):
-            return self._resend(taken)
         verdict = _no_proof(self._exchange.inquire(taken))
         if verdict.reason == Doubt.NOT_FOUND:
-            return self._not_found(taken)
+            is_safe = taken.kind.may_be_resent and self._bank_dedups(taken)
+            return self._resend(taken) if is_safe else self._not_found(taken)
         if verdict.reason == taken.reason == Doubt.OTHER_AMOUNT and not taken.kind.may_be_resent:
             # Two answers in a row say so: the bank took what nobody has asked for.
             return self._reversal(Doubt.OTHER_AMOUNT)

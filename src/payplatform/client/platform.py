@@ -19,6 +19,7 @@ from payplatform._engine.settings import Settings
 from payplatform.client._room import a_count
 from payplatform.client.customers import Customers
 from payplatform.client.merchants import Merchants, a_merchant_id
+from payplatform.client.notices import Notices
 from payplatform.client.operations import Operations
 from payplatform.client.payment_methods import PaymentMethods
 from payplatform.client.payments import Payments
@@ -76,6 +77,7 @@ class PayPlatform:
         )
         self.merchants = Merchants(self._engine)
         self.events = Outbox(self._engine)
+        self.notices = Notices(self._engine)
 
     @classmethod
     def open(
