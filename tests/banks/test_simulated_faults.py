@@ -386,3 +386,17 @@ def test_rates_that_are_none_are_refused(rates: dict[Fault, float]) -> None:
         Faults(seed=1, rates=rates)
 
     assert (refused.value.code, refused.value.field) == (ErrorCode.VALUE_INVALID, "rates")
+
+
+def test_new_faults_take_the_place_of_all_that_was_to_go_wrong(counter: Counter) -> None:
+    """The script, chance and an outage are over; None: all is well from here on."""
+    bank = counter.bank
+    bank.next(Fault.LOSE_REPLY)
+    bank.down()
+    bank.set_faults(Faults(seed=1, rates={Fault.FAIL_AFTER: 1.0}))
+    with pytest.raises(ServerError):
+        counter.send("sale", "op_1")
+
+    bank.set_faults(None)
+
+    assert counter.send("sale", "op_2").outcome is ReplyOutcome.APPROVED

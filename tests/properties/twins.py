@@ -103,8 +103,7 @@ class Twins:
         """Nothing goes wrong any more, and what was on its way has arrived."""
         for side in self._sides:
             side.await_trouble(None)
-            side.bank.up()
-            side.bank._plan._script.clear()
+            side.bank.set_faults(None)
             side.bank.deliver_late()
 
     def effects(self, operation: Operation) -> int:

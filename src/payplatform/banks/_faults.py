@@ -239,11 +239,16 @@ class FaultPlan:
 
     def __init__(self, faults: Faults | None = None) -> None:
         self._lock = Lock()
-        self._script: list[tuple[Fault | None, Call | None]] = []
-        self._down_until: datetime | None = None
-        self._rates = {} if faults is None else dict(faults.rates)
-        # S311: nothing here is to be unguessable; it is to be repeatable.
-        self._random = random.Random(0 if faults is None else faults.seed)  # noqa: S311
+        self.begin(faults)
+
+    def begin(self, faults: Faults | None) -> None:
+        """Forget what was to go wrong; from here on it is these at random, or nothing."""
+        with self._lock:
+            self._script: list[tuple[Fault | None, Call | None]] = []
+            self._down_until: datetime | None = None
+            self._rates = {} if faults is None else dict(faults.rates)
+            # S311: nothing here is to be unguessable; it is to be repeatable.
+            self._random = random.Random(0 if faults is None else faults.seed)  # noqa: S311
 
     def add(self, faults: tuple[Fault | None, ...], on: Call | None) -> None:
         """Queue these for the calls to come, one for each; None lets a call pass."""

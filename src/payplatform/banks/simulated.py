@@ -305,6 +305,16 @@ class SimulatedBank:
         """
         self._plan.add(faults, on)
 
+    def set_faults(self, faults: Faults | None) -> None:
+        """Say what goes wrong at random from here on; all that was to go wrong is forgotten.
+
+        What a test card does, it goes on doing.
+
+        Args:
+            faults: None for nothing: all is well again.
+        """
+        self._plan.begin(faults)
+
     def down(self, *, for_s: float | None = None) -> None:
         """Refuse every connection until `up()`.
 
