@@ -104,7 +104,7 @@ def test_a_follow_up_is_done_once_whoever_asks(verb: str, moment: Moment, twins:
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_recovery_may_be_overtaken_too(moment: Moment, twins: Twins) -> None:
     payment = start(twins, a_merchant(twins), "authorize")
-    twins.both(lambda side: follow_up(side, payment, "capture"), Fault.LOSE_REPLY)
+    twins.both(lambda side: follow_up(side, payment, "capture"), Fault.LOSE_REQUEST)
     told = twins.both(lambda side: side.pay.recover(), Overtaking(PAST_THE_LEASE_S, moment))
 
     assert told.value.examined == 0, "the other process has examined it, and counts it"
