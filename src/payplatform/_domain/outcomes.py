@@ -106,7 +106,6 @@ def expire(payment: Payment, world: World) -> Changes:
         payment,
         version=payment.version + 1,
         facts=payment.facts + change,
-        expires_at=None,
         updated_at=world.now,
     )
     event = Event(
