@@ -20,6 +20,7 @@ from payplatform._domain.changes import (
     Subject,
 )
 from payplatform._domain.events import Event
+from payplatform._domain.invariants import Finding
 from payplatform._domain.ledger import Account, Posting
 from payplatform._domain.messages import (
     BankCapabilities,
@@ -70,6 +71,21 @@ class Filter:
 
 
 EVERYTHING = Filter()
+
+
+@frozen(kw_only=True)
+class Place:
+    """Where a record is stored.
+
+    Attributes:
+        record: what is there; None where it cannot be read.
+        damage: what is wrong with the way it is stored, in words without values; else None.
+    """
+
+    merchant_id: str
+    record_id: str
+    record: Record | None
+    damage: str | None = None
 
 
 class Storage(Protocol):
@@ -145,6 +161,27 @@ class Storage(Protocol):
 
     def mark_published(self, event_ids: Sequence[str]) -> None:
         """Take these events out of the outbox. They stay in their subject's history."""
+        ...
+
+    def count(self, kind: type[R]) -> int:
+        """How many records of that kind there are, of all merchants."""
+        ...
+
+    def survey(
+        self, kind: type[R], *, after: tuple[str, str] = ("", ""), limit: int
+    ) -> Sequence[Place]:
+        """At most `limit` records of that kind of all merchants, with where they are stored.
+
+        By merchant and id, smallest first, all after the pair `after`. One that is damaged is among
+        them and said to be, and keeps none of the others from being read.
+        """
+        ...
+
+    def self_check(self) -> Sequence[Finding]:
+        """What the store itself finds wrong with what it keeps.
+
+        Rows that belong to nothing, and damage to the medium; at most a thousand of each sort.
+        """
         ...
 
     def commit(self, changes: Changes) -> None:
@@ -270,6 +307,7 @@ __all__ = [
     "Customer",
     "Event",
     "Filter",
+    "Finding",
     "Initiator",
     "KeyService",
     "Merchant",
@@ -278,6 +316,7 @@ __all__ = [
     "Payment",
     "PaymentMethod",
     "PaymentStatus",
+    "Place",
     "Posting",
     "R",
     "Receipt",

@@ -300,6 +300,30 @@ LIMIT = (
     *(Bad(str(n)[:9], n, ErrorCode.VALUE_INVALID) for n in (0, -1, 10_001, 10**400)),
 )
 
+PART = (
+    *objects(ErrorCode.TYPE_INVALID, without=("None", "int")),
+    *(Bad(str(n)[:9], n, ErrorCode.VALUE_INVALID) for n in (0, -1, 10**9 + 1, 10**400)),
+)
+
+POSITION = (
+    *objects(ErrorCode.TYPE_INVALID, without=("None",)),
+    *(
+        Bad(label, value, ErrorCode.VALUE_INVALID)
+        for label, value in (
+            ("empty", ""),
+            ("no place", "payments"),
+            ("half a place", f"payments {an_id('mer')}"),
+            ("too much", "payments a b c"),
+            ("another kind", "postings a b"),
+            ("NUL", "payments a \0"),
+            ("lone surrogate", "payments a \ud800"),
+            ("huge", HUGE),
+        )
+    ),
+)
+
+PROGRESS = objects(ErrorCode.TYPE_INVALID, without=("None", "class"))
+
 INITIATED_BY = (
     *objects(ErrorCode.VALUE_INVALID),
     *(

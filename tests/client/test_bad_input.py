@@ -47,7 +47,7 @@ FOLLOWING = {
 ARGUMENTS: dict[str, dict[str, tuple[Bad, ...]]] = {
     "close": {},
     "describe": {},
-    "doctor": {},
+    "doctor": {"after": bad.POSITION, "limit": bad.PART, "progress": bad.PROGRESS},
     "merchant": {"merchant_id": identifier("mer")},
     "recover": {"limit": bad.LIMIT},
     "merchants.create": {"name": text(200, optional=False), "metadata": bad.METADATA},

@@ -512,6 +512,28 @@ class LosesEverything(MemoryStorage):
         return MemoryStorage()
 
 
+@caught_by("test_a_survey_gives_every_record_of_all_merchants_once_in_order")
+class SurveysOneMerchantAfterAnother(MemoryStorage):
+    def survey(self, kind: Any, *, after: Any = ("", ""), limit: int) -> Any:
+        return [
+            place
+            for place in super().survey(kind, limit=99)
+            if place.merchant_id >= after[0] and place.record_id > after[1]
+        ][:limit]
+
+
+@caught_by("test_a_count_is_of_the_records_of_all_merchants")
+class CountsEverything(MemoryStorage):
+    def count(self, kind: Any) -> int:
+        return sum(map(len, self._records.values()))
+
+
+@caught_by("test_a_sound_store_finds_nothing_wrong_with_itself")
+class BlamesItself(MemoryStorage):
+    def self_check(self) -> Any:
+        return list(self._records)
+
+
 @caught_by("test_a_second_close_does_nothing")
 class ClosesOnlyOnce(MemoryStorage):
     def close(self) -> None:

@@ -1,31 +1,99 @@
-"""What must hold of every payment, always.
+"""What must hold of all that is stored, always, and what may have been at work where it does not.
 
 Tests check it after each step, `doctor()` on live data.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
-from attrs import frozen
+from attrs import field, fields_dict, frozen
 
+from payplatform._domain.changes import Record, Subject
 from payplatform._domain.decisions import open_entry
-from payplatform._domain.events import Event
-from payplatform._domain.ledger import Account, Posting, balances
-from payplatform._domain.operations import Operation, OperationState
+from payplatform._domain.events import EVENT_TYPES, Event
+from payplatform._domain.ledger import Posting, postings_of
+from payplatform._domain.operations import (
+    ANSWERED_STATES,
+    STARTING_KINDS,
+    Operation,
+    OperationKind,
+    OperationState,
+)
 from payplatform._domain.payments import Facts, Payment, rebuild
-from payplatform._domain.records import PaymentMethod
+from payplatform._domain.records import (
+    Customer,
+    KeyPurpose,
+    Merchant,
+    PaymentMethod,
+    WrappedKey,
+)
+
+CAUSES: Mapping[str, str] = MappingProxyType(
+    {
+        "bounds": "No operation leads there: the amounts were changed by hand, or by another "
+        "program.",
+        "reservations": "Two operations were let in for the same money: a writer without the "
+        "version guard, or a list that was changed by hand.",
+        "events": "A commit that was not whole: was the file edited by hand, or restored page by "
+        "page? One number twice: a writer without the version guard.",
+        "facts": "The amounts, or an event, were changed after they had been written together.",
+        "postings": "Lines follow from events and are only added: one was changed, added or taken "
+        "away by hand, or by another program.",
+        "operations": "An operation, its payment and its event are written together: one of them "
+        "was changed, or restored from another time, without the others.",
+        "operation": "The state machine does not lead there: the row was changed by hand, or by "
+        "another program.",
+        "receipts": "An outcome and its receipt are written together: one of them was changed, or "
+        "restored from another time. A repeat of the call would be told something untrue.",
+        "keys": "The unique index on keys is damaged or was taken down. A repeat may have reached "
+        "the bank as a second operation: look for both in its statement.",
+        "references": "What it belongs to was removed by hand, or the file was put together from "
+        "two.",
+        "vault": "A card is stored and deleted together with its record: one of them was removed, "
+        "or restored, without the other.",
+        "stored_form": "A column that is computed from the others was changed by itself: by hand, "
+        "or by another program.",
+        "unreadable": "The row was changed by hand, was written by a newer release, or the disk "
+        "has damaged it.",
+        "store": "The file is damaged: a disk that fails, or a copy made with `cp` while it was "
+        "in use. Keep it as it is, and restore a backup.",
+    }
+)
+"""Every rule, and what may have been at work where it is broken."""
 
 
 @frozen(kw_only=True)
 class Finding:
-    """A broken rule: whose, of what, which rule, and what was found, in words."""
+    """A broken rule: whose, of what, in which row, which rule, and what was found, in words.
+
+    Attributes:
+        record_id: the payment, payment method, customer or merchant that it is about; where that
+            is not known, what the row itself is called. Empty for the file as a whole.
+        row: the kind of row and which one: `event 2`, `posting 2.1`, `operation op_...`.
+        rule: one of `CAUSES`.
+    """
 
     merchant_id: str
     record_id: str
+    row: str
     rule: str
     text: str
+
+    @property
+    def cause(self) -> str:
+        """What may have been at work, and where to look."""
+        return CAUSES[self.rule]
+
+
+@frozen
+class _Problem:
+    """A finding before it is known of which record. Without a row, it is the record itself."""
+
+    rule: str
+    text: str
+    row: str | None = field(default=None, kw_only=True)
 
 
 def broken_in_payment(
@@ -40,8 +108,10 @@ def broken_in_payment(
         *broken_bounds(payment),
         *_broken_history(payment.version, events),
         *_broken_facts(payment.facts, events),
-        *_broken_books(payment, postings),
+        *_broken_books(payment, events, postings),
         *_broken_open_list(payment, operations),
+        *_broken_outcomes(operations, events),
+        *_broken_targets(payment, operations),
     )
     return _findings(payment, problems)
 
@@ -57,63 +127,268 @@ def broken_in_method(
     problems = [
         *_broken_history(method.version, events),
         *_broken_open_list(method, operations),
+        *_broken_outcomes(operations, events),
     ]
     if is_sealed is (method.deleted_at is not None):
         text = "it is deleted and the vault still has its card" if is_sealed else "its card is gone"
-        problems.append(("vault", text))
+        problems.append(_Problem("vault", text))
     return _findings(method, problems)
 
 
-Problem = tuple[str, str]
+def broken_in_operation(
+    operation: Operation,
+    subject: Subject,
+    *,
+    events: Sequence[Event],
+    receipt: Subject | None,
+    claimant: Operation | None,
+) -> Iterator[Finding]:
+    """Every invariant that an operation breaks.
+
+    Args:
+        operation: as stored.
+        subject: its payment or payment method.
+        events: the subject's.
+        receipt: what its caller was told, if anything.
+        claimant: the operation that its idempotency key leads to.
+    """
+    problems = [
+        *_broken_operation(operation, subject),
+        *_broken_receipt(operation, events, receipt),
+    ]
+    if claimant is None or claimant.id != operation.id:
+        leads = "nothing" if claimant is None else f"operation {claimant.id}"
+        problems.append(_Problem("keys", f"its idempotency key leads to {leads}"))
+    return _findings(subject, problems, row=row_of(Operation, operation.id))
 
 
-def _findings(record: Payment | PaymentMethod, problems: Iterable[Problem]) -> Iterator[Finding]:
-    for rule, text in problems:
-        yield Finding(merchant_id=record.merchant_id, record_id=record.id, rule=rule, text=text)
+def broken_in_merchant(merchant: Merchant, keys: Sequence[WrappedKey]) -> Iterator[Finding]:
+    """Every invariant that a merchant breaks: it has keys for its cards until it is erased."""
+    wanted = set() if merchant.erased_at else set(KeyPurpose)
+    if {key.purpose for key in keys} != wanted:
+        text = "it is erased and has keys" if merchant.erased_at else "it lacks a key for its cards"
+        yield from _findings(merchant, [_Problem("vault", text)])
 
 
-def broken_bounds(payment: Payment) -> Iterator[Problem]:
+def broken_in_customer(customer: Customer, default: PaymentMethod | None) -> Iterator[Finding]:
+    """Every invariant that a customer breaks, with the payment method that is named as default."""
+    named = customer.default_payment_method_id
+    is_theirs = default is not None and default.customer_id == customer.id
+    if named is not None and (default is None or default.deleted_at or not is_theirs):
+        what = "not there" if default is None else "deleted" if is_theirs else "somebody else's"
+        text = f"its default payment method {named} is {what}"
+        yield from _findings(customer, [_Problem("references", text)])
+
+
+def dangling(record: Record, fields: Iterable[str]) -> Iterator[Finding]:
+    """What to say of a record's fields that name another record which is not there."""
+    text = "{0} is {1}, which is not there"
+    problems = (_Problem("references", text.format(f, getattr(record, f))) for f in fields)
+    return _findings(record, problems)
+
+
+def row_of(kind: type, record_id: str) -> str:
+    """How findings call a row that is a record."""
+    return f"{_WORDS[kind]} {record_id}"
+
+
+_WORDS: Mapping[type, str] = MappingProxyType(
+    {
+        Merchant: "merchant",
+        Customer: "customer",
+        PaymentMethod: "payment method",
+        Payment: "payment",
+        Operation: "operation",
+    }
+)
+
+
+def _findings(
+    record: Record, problems: Iterable[_Problem], *, row: str | None = None
+) -> Iterator[Finding]:
+    """Findings about a record; in `row`, or in the record itself, where a problem names no row."""
+    for problem in problems:
+        yield Finding(
+            merchant_id=record.merchant_id,
+            record_id=record.id,
+            row=problem.row or row or row_of(type(record), record.id),
+            rule=problem.rule,
+            text=problem.text,
+        )
+
+
+def broken_bounds(payment: Payment) -> Iterator[_Problem]:
     """What of its amounts is out of bounds, with what is under way counted in."""
     facts = payment.facts
     if not 0 <= facts.refunded + facts.disputed <= facts.captured <= facts.authorized:
-        yield "bounds", "0 <= refunded + disputed <= captured <= authorized does not hold"
+        text = "0 <= refunded + disputed <= captured <= authorized does not hold"
+        yield _Problem("bounds", text)
     if min(facts.voided, facts.expired, facts.refunded, facts.disputed, facts.uncaptured) < 0:
-        yield "bounds", "an amount is negative, or more was let go than authorized"
+        text = "an amount is negative, or more was let go than authorized"
+        yield _Problem("bounds", text)
     if payment.capturable_minor < 0 or facts.unreturned < payment.reserved_refunds_minor:
-        yield "reservations", "more is under way than there is"
+        yield _Problem("reservations", "more is under way than there is")
 
 
-def _broken_history(version: int, events: Sequence[Event]) -> Iterator[Problem]:
-    numbers = [event.number for event in events]
-    if numbers != list(range(1, version + 1)):
-        yield "events", f"event numbers are not 1 to {version} without a gap"
+def _broken_history(version: int, events: Sequence[Event]) -> Iterator[_Problem]:
+    """Numbers are 1 to the version without a gap, and of each type it is known what it says."""
+    following = 1
+    for event in sorted(events, key=lambda event: event.number):
+        row = f"event {event.number}"
+        if event.number > following:
+            yield _missing(following, event.number - 1)
+        elif event.number < following:
+            yield _Problem("events", "there are two with this number", row=row)
+        if event.number > version:
+            yield _Problem("events", f"it is later than its record, version {version}", row=row)
+        if event.type not in EVENT_TYPES:
+            yield _Problem("events", "its type is none that this release knows", row=row)
+        following = max(following, event.number + 1)
+    if following <= version:
+        yield _missing(following, version)
 
 
-def _broken_facts(facts: Facts, events: Sequence[Event]) -> Iterator[Problem]:
-    if rebuild(event.change for event in events) != facts:
-        yield "facts", "the events do not add up to the facts"
+def _missing(first: int, last: int) -> _Problem:
+    row = f"event {first}" if first == last else f"events {first} to {last}"
+    return _Problem("events", "missing: numbers have no gap", row=row)
 
 
-def _broken_books(payment: Payment, postings: Sequence[Posting]) -> Iterator[Problem]:
-    per_event: Counter[tuple[int, str]] = Counter()
-    per_account: Counter[Account] = Counter()
-    for posting in postings:
-        per_event[posting.event_number, posting.currency] += posting.amount_minor
-        per_account[posting.account] += posting.amount_minor
-    if any(per_event.values()):
-        yield "postings", "the postings of one event do not sum to zero"
-    if any(posting.currency != payment.currency for posting in postings):
-        yield "postings", "a posting is in another currency than the payment"
-    if {account: per_account[account] for account in Account} != balances(payment.facts):
-        yield "postings", "the books do not show what the facts say"
+def _broken_facts(facts: Facts, events: Sequence[Event]) -> Iterator[_Problem]:
+    told = rebuild(event.change for event in events)
+    for name in fields_dict(Facts):
+        stored, sum_ = getattr(facts, name), getattr(told, name)
+        if stored != sum_:
+            yield _Problem("facts", f"{name} is {stored}, and the events add up to {sum_}")
 
 
-def _broken_open_list(
-    subject: Payment | PaymentMethod, operations: Sequence[Operation]
-) -> Iterator[Problem]:
+def _broken_books(
+    payment: Payment, events: Sequence[Event], postings: Sequence[Posting]
+) -> Iterator[_Problem]:
+    """The lines are those that the events make, to the cent. So each event's sum to zero."""
+    made = {_place(p): p for event in events for p in postings_of(event, payment.currency)}
+    there = {_place(posting): posting for posting in postings}
+    for number, line in sorted(made.keys() | there.keys()):
+        wanted, found = made.get((number, line)), there.get((number, line))
+        row = f"posting {number}.{line}"
+        if wanted is None:
+            yield _Problem("postings", "it follows from no event", row=row)
+        elif found is None:
+            yield _Problem("postings", f"missing: its event makes it {_in_words(wanted)}", row=row)
+        elif found != wanted:
+            text = f"it is {_in_words(found)}, and its event makes it {_in_words(wanted)}"
+            yield _Problem("postings", text, row=row)
+
+
+def _place(posting: Posting) -> tuple[int, int]:
+    return posting.event_number, posting.line
+
+
+def _in_words(posting: Posting) -> str:
+    return f"{posting.account} {posting.amount_minor:+d} {posting.currency} at {posting.at}"
+
+
+def _broken_open_list(subject: Subject, operations: Sequence[Operation]) -> Iterator[_Problem]:
+    listed = {entry.id: entry for entry in subject.open_operations}
     open_now = {o.id: open_entry(o) for o in operations if not o.state.is_final}
-    if {entry.id: entry for entry in subject.open_operations} != open_now:
-        yield "operations", "its list of open operations is not what is open"
-    forgotten = (o for o in operations if not o.state.is_final and o.next_try_at is None)
-    if any(o.state is not OperationState.NEEDS_REVIEW for o in forgotten):
-        yield "operations", "an operation is open, and nobody will ever look at it again"
+    for operation_id in sorted(listed.keys() | open_now.keys()):
+        if listed.get(operation_id) != open_now.get(operation_id):
+            text = "the list of what is open, of what it is about, does not show it as it is"
+            yield _Problem("operations", text, row=row_of(Operation, operation_id))
+    for operation in operations:
+        waits = operation.state.is_final or operation.state is OperationState.NEEDS_REVIEW
+        if not waits and operation.next_try_at is None:
+            text = "it is open, and nobody will ever look at it again"
+            yield _Problem("operations", text, row=row_of(Operation, operation.id))
+
+
+def _broken_outcomes(
+    operations: Sequence[Operation], events: Sequence[Event]
+) -> Iterator[_Problem]:
+    """An operation is where the last event about it says, or where the resumption of it led."""
+    said: dict[str, str] = {}
+    known = {operation.id for operation in operations}
+    for event in events:
+        kind, _, step = event.type.partition(".")
+        if kind not in _KINDS or event.operation_id is None:
+            continue
+        if event.operation_id not in known:
+            text = f"it is about operation {event.operation_id}, which is not there"
+            yield _Problem("operations", text, row=f"event {event.number}")
+        if step in _STATES:
+            said[event.operation_id] = step
+    resumed = {(o.target_id, o.state) for o in operations if o.kind is OperationKind.RESUME}
+    for operation in operations:
+        last = _STATES.get(said.get(operation.id, ""))
+        waited = last is OperationState.REQUIRES_ACTION
+        if operation.state is last or (waited and (operation.id, operation.state) in resumed):
+            continue
+        text = f"it is {operation.state}, and the last event about it says {last or 'nothing'}"
+        yield _Problem("operations", text, row=row_of(Operation, operation.id))
+
+
+_KINDS = frozenset(OperationKind)
+_STATES: Mapping[str, OperationState] = MappingProxyType(
+    {"started": OperationState.IN_FLIGHT, **{str(state): state for state in OperationState}}
+)
+"""Where an operation is after an event that ends so."""
+
+
+def _broken_targets(payment: Payment, operations: Sequence[Operation]) -> Iterator[_Problem]:
+    known = {operation.id: operation for operation in operations}
+    for name in ("latest_operation_id", "authorization_id"):
+        operation_id = getattr(payment, name)
+        if operation_id is not None and operation_id not in known:
+            yield _Problem("references", f"{name} is {operation_id}, which is not there")
+    for operation in operations:
+        target = known.get(operation.target_id or "")
+        starts = operation.kind in STARTING_KINDS
+        right = target is not None and target.kind in STARTING_KINDS
+        if (operation.target_id is not None) if starts else not right:
+            text = f"it works on {operation.target_id}, which is not what it can work on"
+            yield _Problem("references", text, row=row_of(Operation, operation.id))
+
+
+def _broken_operation(operation: Operation, subject: Subject) -> Iterator[_Problem]:
+    state = operation.state
+    if (operation.kind is OperationKind.VERIFY) is isinstance(subject, Payment):
+        yield _Problem("operation", f"a {operation.kind.noun} is not about such a thing")
+    if isinstance(subject, Payment) and operation.amount.currency != subject.currency:
+        yield _Problem("operation", "its amount is in another currency than the payment")
+    if operation.final and operation.kind is not OperationKind.CAPTURE:
+        yield _Problem("operation", f"a {operation.kind.noun} is never final")
+    if state is OperationState.DECLINED and operation.decline is None:
+        yield _Problem("operation", "it is declined, and not said why")
+    if state is OperationState.SUCCEEDED and operation.decline is not None:
+        yield _Problem("operation", "it has succeeded, and has a decline")
+    if state.is_final and operation.next_try_at is not None:
+        yield _Problem("operation", "it is final, and is to be looked at again")
+
+
+def _broken_receipt(
+    operation: Operation, events: Sequence[Event], receipt: Subject | None
+) -> Iterator[_Problem]:
+    """The caller was told what was true at the time: the sum of the events until then."""
+    row = f"receipt of {operation.id}"
+    if receipt is None:
+        if operation.state in ANSWERED_STATES:
+            text = f"missing: the operation is {operation.state}"
+            yield _Problem("receipts", text, row=row)
+        return
+    if receipt.id != operation.subject_id:
+        yield _Problem("receipts", f"it is about {receipt.id}", row=row)
+        return
+    if not isinstance(receipt, Payment):
+        return
+    until_then = (event.change for event in events if event.number <= receipt.version)
+    if rebuild(until_then) != receipt.facts:
+        text = f"its amounts are not what events 1 to {receipt.version} add up to"
+        yield _Problem("receipts", text, row=row)
+    was_declined = receipt.decline is not None
+    if operation.state in _DECIDED and was_declined is not _DECIDED[operation.state]:
+        said = "declined" if was_declined else f"{receipt.status}"
+        text = f"it says {said}, and the operation is {operation.state}"
+        yield _Problem("receipts", text, row=row)
+
+
+_DECIDED = {OperationState.SUCCEEDED: False, OperationState.DECLINED: True}
+"""States that a receipt has to agree with, each with whether it tells of a decline."""

@@ -1,103 +1,276 @@
-"""Checks every invariant on live data, merchant by merchant, and names what is broken."""
+"""Checks every invariant on live data, a page at a time, and names each row that breaks one.
+
+Law of this file: nothing is written, and nothing is kept in memory but a page, counts and findings.
+Others write meanwhile, so a finding counts only if what it is about was the same before and after
+the look. What cannot be read is a finding, too, and never the end of the run.
+"""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, Final
 
 from attrs import frozen
 
-from payplatform._domain.invariants import Finding, broken_in_method, broken_in_payment
+from payplatform._domain.changes import Record
+from payplatform._domain.invariants import (
+    Finding,
+    broken_in_customer,
+    broken_in_merchant,
+    broken_in_method,
+    broken_in_operation,
+    broken_in_payment,
+    dangling,
+    row_of,
+)
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
-from payplatform._domain.records import PaymentMethod, SealedCard
-from payplatform._engine.pages import all_merchants, all_records
-from payplatform.ports import Filter, Storage
+from payplatform._domain.records import Customer, Merchant, PaymentMethod, SealedCard, WrappedKey
+from payplatform._engine.pages import PAGE, all_records
+from payplatform.errors import ErrorCode, InvalidRequest, StorageUnavailable
+from payplatform.ports import Filter, Place, Storage
 
-_READINGS = 10
+Progress = Callable[[int, int | None, str], object]
+"""Told after each record: how many were looked at in this run, of how many if that is known, and
+what kind of record it is."""
+
+_READINGS: Final = 100
+
+_POSITION: Final = re.compile(r"(?P<kind>\w+) (?P<merchant>[!-~]*) (?P<record>[!-~]*)")
+
+_KINDS: Final[dict[str, type]] = {
+    "merchants": Merchant,
+    "customers": Customer,
+    "payment_methods": PaymentMethod,
+    "payments": Payment,
+}
+"""What is walked through, in this order; everything else belongs to one of these."""
+
+_REFERENCES: Final[dict[type, dict[str, type]]] = {
+    Merchant: {},
+    Customer: {"merchant_id": Merchant},
+    PaymentMethod: {"merchant_id": Merchant, "customer_id": Customer},
+    Payment: {
+        "merchant_id": Merchant,
+        "customer_id": Customer,
+        "payment_method_id": PaymentMethod,
+    },
+}
+"""Fields that name another record, each with its kind."""
 
 
 @frozen(kw_only=True)
 class DoctorReport:
-    """What was looked at, and every broken rule that was found."""
+    """What was looked at, and every broken rule that was found.
+
+    Attributes:
+        position: where to go on, as the next call's `after`; None when all has been looked at.
+    """
 
     merchants: int
-    payments: int
+    customers: int
     payment_methods: int
+    payments: int
     findings: tuple[Finding, ...]
+    position: str | None = None
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is broken."""
+        """Whether nothing that was looked at is broken."""
         return not self.findings
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether this was all there is, or the last part of it."""
+        return self.position is None
 
-def examine(storage: Storage) -> DoctorReport:
-    """Check all there is.
+
+def examine(
+    storage: Storage,
+    *,
+    after: str | None = None,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> DoctorReport:
+    """Check all there is, or the next part of it.
 
     Args:
         storage: where to look; nothing is written.
+        after: the position that an earlier report ended at; None to begin, also with what the
+            store finds wrong with itself.
+        limit: how many records to look at, at most; None for all.
+        progress: told after each record.
 
     Returns:
-        The report; `ok` tells whether all is well.
+        The report.
 
     Raises:
+        InvalidRequest: `after` is no report's position.
         StorageUnavailable: the store failed.
     """
+    start = ("merchants", "", "") if after is None else _parsed(after)
+    findings = [] if after else list(storage.self_check())
+    known = after is None and limit is None and progress is not None
+    total = sum(storage.count(kind) for kind in _KINDS.values()) if known else None
     seen: Counter[str] = Counter()
-    findings: list[Finding] = []
-    for merchant in all_merchants(storage):
-        seen["merchants"] += 1
-        for payment in all_records(storage, merchant.id, Payment):
-            seen["payments"] += 1
-            findings += _of_payment(storage, payment)
-        for method in all_records(storage, merchant.id, PaymentMethod):
-            seen["payment_methods"] += 1
-            findings += _of_method(storage, method)
+    position = after
+    walk = _walk(storage, *start)
+    for done, (name, place) in enumerate(islice(walk, limit), start=1):
+        seen[name] += 1
+        findings += _findings_at(storage, name, place)
+        position = f"{name} {place.merchant_id} {place.record_id}"
+        if progress is not None:
+            progress(done, total, name)
     return DoctorReport(
-        merchants=seen["merchants"],
-        payments=seen["payments"],
-        payment_methods=seen["payment_methods"],
+        **{name: seen[name] for name in _KINDS},
         findings=tuple(findings),
+        position=None if next(walk, None) is None else position,
     )
 
 
-def _of_payment(storage: Storage, payment: Payment) -> Sequence[Finding]:
-    found: Sequence[Finding] = ()
-    for _ in range(_READINGS):
-        found = tuple(
-            broken_in_payment(
-                payment,
-                operations=_operations(storage, payment),
-                events=storage.events(payment.merchant_id, payment.id),
-                postings=storage.postings(payment.merchant_id, payment.id),
-            )
+def _parsed(position: str) -> tuple[str, str, str]:
+    if not isinstance(position, str):
+        raise InvalidRequest(
+            "after must be text, the position of a report",
+            code=ErrorCode.TYPE_INVALID,
+            field="after",
         )
-        # What was changed while it was being read is not broken: read it again.
-        latest = storage.get(payment.merchant_id, Payment, payment.id)
-        if not found or latest is None or latest.version == payment.version:
-            break
-        payment = latest
-    return found
+    found = _POSITION.fullmatch(position)
+    if found is None or found["kind"] not in _KINDS:
+        raise InvalidRequest(
+            "after must be the position of a report", code=ErrorCode.VALUE_INVALID, field="after"
+        )
+    return found["kind"], found["merchant"], found["record"]
 
 
-def _of_method(storage: Storage, method: PaymentMethod) -> Sequence[Finding]:
-    found: Sequence[Finding] = ()
-    for _ in range(_READINGS):
-        sealed = storage.get(method.merchant_id, SealedCard, method.token)
-        found = tuple(
-            broken_in_method(
-                method,
-                operations=_operations(storage, method),
-                events=storage.events(method.merchant_id, method.id),
-                is_sealed=sealed is not None,
-            )
+def _walk(
+    storage: Storage, first: str, merchant_id: str, record_id: str
+) -> Iterator[tuple[str, Place]]:
+    """Every place of every kind, from one on. A list that cannot be read is a place, too."""
+    after = (merchant_id, record_id)
+    names = list(_KINDS)
+    for name in names[names.index(first) :]:
+        try:
+            while page := storage.survey(_KINDS[name], after=after, limit=PAGE):
+                yield from ((name, place) for place in page)
+                after = (page[-1].merchant_id, page[-1].record_id)
+        except StorageUnavailable as error:
+            yield name, _unreadable_list(error)
+        after = ("", "")
+
+
+def _require_damage(error: StorageUnavailable) -> None:
+    """Pass where what is stored cannot be read; a store that fails otherwise ends the run."""
+    if error.code is not ErrorCode.STORAGE_CORRUPT:
+        raise error
+
+
+def _unreadable_list(error: StorageUnavailable) -> Place:
+    _require_damage(error)
+    damage = f"the rest of these cannot be listed: {error.message}"
+    return Place(merchant_id="", record_id="", record=None, damage=damage)
+
+
+def _findings_at(storage: Storage, name: str, place: Place) -> Iterator[Finding]:
+    def found(rule: str, text: str) -> Finding:
+        return Finding(
+            merchant_id=place.merchant_id,
+            record_id=place.record_id,
+            row=row_of(_KINDS[name], place.record_id),
+            rule=rule,
+            text=text,
         )
-        latest = storage.get(method.merchant_id, PaymentMethod, method.id)
-        if not found or latest is None or latest.version == method.version:
-            break
-        method = latest
-    return found
+
+    if place.damage is not None:
+        yield found("unreadable" if place.record is None else "stored_form", place.damage)
+    if place.record is None:
+        return
+    try:
+        yield from _settled(storage, place.record)
+    except StorageUnavailable as error:
+        _require_damage(error)
+        yield found("unreadable", error.message)
+
+
+def _settled(storage: Storage, record: Any) -> Iterable[Finding]:
+    """What is broken in a record that was the same before and after it was looked at.
+
+    One that changes at every look, a hundred times in a row, is left to the next run.
+    """
+    for _ in range(_READINGS):
+        found = tuple(_broken(storage, record))
+        latest = storage.get(record.merchant_id, type(record), record.id) if found else record
+        if latest == record:
+            return found
+        record = latest
+    return ()
+
+
+def _broken(storage: Storage, record: Record) -> Iterator[Finding]:
+    yield from dangling(record, _dangling_fields(storage, record))
+    match record:
+        case Merchant():
+            keys = list(all_records(storage, record.id, WrappedKey))
+            yield from broken_in_merchant(record, keys)
+        case Customer():
+            default_id = record.default_payment_method_id or ""
+            default = storage.get(record.merchant_id, PaymentMethod, default_id)
+            yield from broken_in_customer(record, default)
+        case PaymentMethod():
+            yield from _broken_in_method(storage, record)
+        case Payment():
+            yield from _broken_in_payment(storage, record)
+
+
+def _dangling_fields(storage: Storage, record: Record) -> Iterator[str]:
+    for field, kind in _REFERENCES[type(record)].items():
+        named = getattr(record, field)
+        if named is not None and not _is_there(storage, record.merchant_id, kind, named):
+            yield field
+
+
+def _is_there(storage: Storage, merchant_id: str, kind: type, record_id: str) -> bool:
+    """What is there and cannot be read is a finding of its own, and none of each that names it."""
+    try:
+        return storage.get(merchant_id, kind, record_id) is not None
+    except StorageUnavailable as error:
+        _require_damage(error)
+    return True
+
+
+def _broken_in_method(storage: Storage, method: PaymentMethod) -> Iterator[Finding]:
+    sealed = storage.get(method.merchant_id, SealedCard, method.token)
+    operations = _operations(storage, method)
+    events = storage.events(method.merchant_id, method.id)
+    yield from broken_in_method(
+        method, operations=operations, events=events, is_sealed=sealed is not None
+    )
+    yield from _broken_in_operations(storage, method, operations, events)
+
+
+def _broken_in_payment(storage: Storage, payment: Payment) -> Iterator[Finding]:
+    operations = _operations(storage, payment)
+    events = storage.events(payment.merchant_id, payment.id)
+    postings = storage.postings(payment.merchant_id, payment.id)
+    yield from broken_in_payment(payment, operations=operations, events=events, postings=postings)
+    yield from _broken_in_operations(storage, payment, operations, events)
+
+
+def _broken_in_operations(
+    storage: Storage, subject: Payment | PaymentMethod, operations: list[Operation], events: Any
+) -> Iterator[Finding]:
+    for operation in operations:
+        merchant_id, key = operation.merchant_id, operation.idempotency_key
+        yield from broken_in_operation(
+            operation,
+            subject,
+            events=events,
+            receipt=storage.receipt(merchant_id, operation.id),
+            claimant=storage.operation_with_key(merchant_id, key),
+        )
 
 
 def _operations(storage: Storage, subject: Payment | PaymentMethod) -> list[Operation]:

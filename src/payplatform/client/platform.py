@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from payplatform._domain.events import Event
 from payplatform._domain.text import clean_id
-from payplatform._engine.doctor import DoctorReport, examine
+from payplatform._engine.doctor import DoctorReport, Progress, examine
 from payplatform._engine.recovery import RecoveryReport
 from payplatform._engine.settings import Settings
 from payplatform.client._room import a_count
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from payplatform._engine.engine import Engine
 
 MASTER_KEY_VARIABLE = "PAYPLATFORM_MASTER_KEY"
+_MOST_RECORDS = 1_000_000_000
 
 
 class PayPlatform:
@@ -212,16 +213,37 @@ class PayPlatform:
         """
         return self._engine().recovery.run(limit=a_count(limit, field="limit"))
 
-    def doctor(self) -> DoctorReport:
-        """Check every invariant on what is stored, and name each thing that breaks one.
+    def doctor(
+        self,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+        progress: Progress | None = None,
+    ) -> DoctorReport:
+        """Check every invariant on what is stored, and name each row that breaks one.
+
+        Others may read and write meanwhile. What is stored is read a page at a time; a large file
+        can be looked at in parts, each run going on where the one before ended.
+
+        Args:
+            after: the `position` of the report that this one follows; None to begin.
+            limit: how many records to look at, at most; by default all.
+            progress: called after each record with how many were looked at in this run, of how
+                many (None where that is not known), and of which kind it was.
 
         Returns:
-            The report; `ok` tells whether all is well.
+            The report; `ok` tells whether all is well, `position` where to go on.
 
         Raises:
-            StorageUnavailable: the store failed.
+            InvalidRequest: an argument breaks its rule.
+            StorageUnavailable: the store failed. Damage is no failure: it is in the report.
         """
-        return examine(self._engine().storage)
+        if limit is not None:
+            a_count(limit, field="limit", most=_MOST_RECORDS)
+        if progress is not None and not callable(progress):
+            raise _wrong("progress", "must be a callable that takes done, total and kind")
+        storage = self._engine().storage
+        return examine(storage, after=after, limit=limit, progress=progress)
 
     def describe(self) -> dict[str, dict[str, str]]:
         """What this platform is made of and how it is set; no secrets.

@@ -250,6 +250,18 @@ class Layout(Generic[V]):
             pass
         raise unreadable(self.table, row[self._key_at])
 
+    def looked_at(self, row: Sequence[Any]) -> tuple[V | None, str | None]:
+        """The value that a row of `columns` holds, None if it holds none, and what is wrong."""
+        start = len(self.read_columns)
+        try:
+            value = self._built(list(row))
+            computed = self.row_of(value)[start:]
+        except Exception:  # noqa: BLE001  # whatever it is, it may hold what the row holds
+            return None, "what is stored cannot be read"
+        names = self.columns[start:]
+        wrong = [n for n, is_, was in zip(names, computed, row[start:], strict=True) if is_ != was]
+        return value, f"{' and '.join(wrong)} is not what follows from the rest" if wrong else None
+
     def _built(self, items: list[Any]) -> V:
         for at, _, load in self._codecs:
             if items[at] is not None:

@@ -1,4 +1,4 @@
-"""Every SQL statement there is, but for those that set up a connection and make the schema.
+"""Every SQL statement there is, but for those that set up a connection, make the schema, or check.
 
 Law of this file: a statement is put together from the names in our own layouts and nothing else;
 every value is bound. So each is written once, and prepared once for each connection.
@@ -49,12 +49,17 @@ class ForRecords:
 
     Attributes:
         get: takes merchant and id.
+        whole: the same with the computed columns too.
+        keys: merchant and id of the next so many; takes those that they come after.
         insert: takes a row.
         update: takes the changing part of a row; then merchant, id and version of what it replaces.
         delete: takes merchant, id and version.
     """
 
     get: str
+    whole: str
+    keys: str
+    count: str
     insert: str
     update: str
     delete: str
@@ -62,9 +67,14 @@ class ForRecords:
 
 def _for_records(layout: Layout[Any]) -> ForRecords:
     changed = ", ".join(f"{column} = ?" for column in layout.changing)
-    one_version = f"WHERE merchant_id = ? AND id = ? AND {layout.guard} = ?"
+    one = "WHERE merchant_id = ? AND id = ?"
+    one_version = f"{one} AND {layout.guard} = ?"
     return ForRecords(
-        get=f"{_select(layout)} WHERE merchant_id = ? AND id = ?",
+        get=f"{_select(layout)} {one}",
+        whole=f"SELECT {', '.join(layout.columns)} FROM {layout.table} {one}",
+        keys=f"SELECT merchant_id, id FROM {layout.table}"
+        " WHERE (merchant_id, id) > (?, ?) ORDER BY merchant_id, id LIMIT ?",
+        count=f"SELECT count(*) FROM {layout.table}",
         insert=_insert(layout),
         update=f"UPDATE {layout.table} SET {changed} {one_version}",
         delete=f"DELETE FROM {layout.table} {one_version}",

@@ -25,7 +25,7 @@ from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
 from payplatform._domain.records import Merchant, PaymentMethod
 from payplatform.errors import Conflict
-from payplatform.ports import EVERYTHING, Filter, R
+from payplatform.ports import EVERYTHING, Filter, Finding, Place, R
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -114,6 +114,23 @@ class MemoryStorage:
         with self._lock:
             left = {key: event for key, event in self._outbox.items() if event.id not in marked}
             self._outbox = left
+
+    def count(self, kind: type[R]) -> int:
+        with self._lock:
+            return len(self._all(kind))
+
+    def survey(
+        self, kind: type[R], *, after: tuple[str, str] = ("", ""), limit: int
+    ) -> Sequence[Place]:
+        with self._lock:
+            later = sorted((key, record) for key, record in self._all(kind).items() if key > after)
+        return [
+            Place(merchant_id=merchant_id, record_id=record_id, record=record)
+            for (merchant_id, record_id), record in later[:limit]
+        ]
+
+    def self_check(self) -> Sequence[Finding]:
+        return ()
 
     def commit(self, changes: Changes) -> None:
         with self._lock, ExitStack() as undo:

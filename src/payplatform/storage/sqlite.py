@@ -35,8 +35,9 @@ from payplatform.errors import (
     StorageBusy,
     StorageUnavailable,
 )
-from payplatform.ports import EVERYTHING, Filter, R
+from payplatform.ports import EVERYTHING, Filter, Finding, Place, R
 from payplatform.storage import _statements as sql
+from payplatform.storage._checks import DAMAGE, LOST, Lost
 from payplatform.storage._connections import Connections
 from payplatform.storage._failures import RAISED, failure_of, is_busy
 from payplatform.storage._opening import JournalMode, Settings, connect, new_file, prepared
@@ -161,6 +162,20 @@ class SQLiteStorage:
         if event_ids:
             self._write([_Step(sql.TAKE_FROM_OUTBOX, (event_id,)) for event_id in event_ids])
 
+    def count(self, kind: type[R]) -> int:
+        ((count,),) = self._rows(sql.OF[kind].count, ())
+        return int(count)
+
+    def survey(
+        self, kind: type[R], *, after: tuple[str, str] = ("", ""), limit: int
+    ) -> Sequence[Place]:
+        keys = self._rows(sql.OF[kind].keys, (*after, limit))
+        places = (self._place(kind, merchant_id, record_id) for merchant_id, record_id in keys)
+        return [place for place in places if place is not None]
+
+    def self_check(self) -> Sequence[Finding]:
+        return [*self._damage(), *(finding for lost in LOST for finding in self._lost(lost))]
+
     def commit(self, changes: Changes) -> None:
         self._write(list(_steps(changes)), must_scrub=_forgets(changes))
 
@@ -205,6 +220,36 @@ class SQLiteStorage:
             self._scrub(connection, patiently=False)
         self._is_open = False
         self._connections.close()
+
+    def _place(self, kind: type[R], merchant_id: str, record_id: str) -> Place | None:
+        """One row, read by itself so that it spoils no other; None if it was removed meanwhile."""
+        try:
+            row = _only(self._rows(sql.OF[kind].whole, (merchant_id, record_id)))
+        except StorageUnavailable as error:
+            if error.code is not ErrorCode.STORAGE_CORRUPT:
+                raise
+            damage: str | None = error.message
+            record = None
+        else:
+            if row is None:
+                return None
+            record, damage = RECORDS[kind].looked_at(row)
+        return Place(merchant_id=merchant_id, record_id=record_id, record=record, damage=damage)
+
+    def _damage(self) -> Iterator[Finding]:
+        for (said,) in self._rows(DAMAGE, ()):
+            if said != "ok":
+                yield Finding(merchant_id="", record_id="", row="file", rule="store", text=said)
+
+    def _lost(self, lost: Lost) -> Iterator[Finding]:
+        for merchant_id, owner, which in self._rows(lost.query, ()):
+            yield Finding(
+                merchant_id=merchant_id,
+                record_id=owner,
+                row=f"{lost.kind} {which}",
+                rule=lost.rule,
+                text=lost.text,
+            )
 
     def _read(self, layout: Layout[Any], statement: str, parameters: Row) -> list[Any]:
         return [layout.value_of(row) for row in self._rows(statement, parameters)]

@@ -28,6 +28,8 @@ from payplatform.testing._records import (
     a_method,
     a_payment,
     a_posting,
+    a_sealed_card,
+    a_wrapped_key,
     an_event,
     an_id,
     an_operation,
@@ -271,3 +273,40 @@ class ListsContract:
         assert storage.receipt(MINE, "op_2") == a_method(MINE)
         storage.commit(Changes(merchant_id=MINE, receipts=told(a_payment(MINE, version=3))))
         assert storage.receipt(MINE, "op_1") == a_payment(MINE, version=3)
+
+    # -- for the doctor ----------------------------------------------------------------------------
+
+    def test_a_survey_gives_every_record_of_all_merchants_once_in_order(
+        self, storage: Storage
+    ) -> None:
+        written = [a_payment(owner, n) for owner in (OTHER, MINE) for n in (2, 3, 1)]
+        for payment in written:
+            write(storage, payment)
+        write(storage, a_customer(MINE))
+        seen: list[Any] = []
+        after = ("", "")
+        while page := storage.survey(Payment, after=after, limit=2):
+            assert len(page) <= 2
+            seen += [(p.merchant_id, p.record_id, p.record, p.damage) for p in page]
+            after = (page[-1].merchant_id, page[-1].record_id)
+        in_order = sorted(written, key=lambda payment: (payment.merchant_id, payment.id))
+        assert seen == [(p.merchant_id, p.id, p, None) for p in in_order]
+
+    def test_a_count_is_of_the_records_of_all_merchants(self, storage: Storage) -> None:
+        assert storage.count(Payment) == 0
+        write(storage, a_payment(MINE), a_payment(MINE, 2), a_customer(MINE))
+        write(storage, a_payment(OTHER))
+        assert storage.count(Payment) == 3
+
+    def test_a_sound_store_finds_nothing_wrong_with_itself(self, storage: Storage) -> None:
+        assert list(storage.self_check()) == []
+        payment, operation = a_payment(MINE), an_operation(MINE)
+        write(
+            storage,
+            *(a_merchant(MINE), a_wrapped_key(MINE), a_customer(MINE)),
+            *(a_method(MINE), a_sealed_card(MINE), payment, operation),
+            events=(an_event(MINE),),
+            postings=(a_posting(MINE),),
+            receipts=(Receipt(merchant_id=MINE, operation_id=operation.id, subject=payment),),
+        )
+        assert list(storage.self_check()) == []
