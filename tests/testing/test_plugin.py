@@ -67,7 +67,8 @@ def test_the_fixtures_are_listed_with_an_example(
 
     shown = pytester.runpytest_subprocess("--fixtures", "-v").stdout.str()
 
-    for fixture in ("pay_bank", "pay_cards", "pay_clock", "pay_sandbox", "pay_shop"):
+    names = "bank cards clock fault faults keys sandbox shop statement storage world"
+    for fixture in (f"pay_{name}" for name in names.split()):
         _, _, after = shown.partition(f"\n{fixture} ")
         assert "Example:" in after.partition("\npay_")[0]
 

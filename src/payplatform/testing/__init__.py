@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from payplatform.testing.bench import Bench, Command, Told
     from payplatform.testing.cards import NamedCards
     from payplatform.testing.crash_everywhere import pay_crash_everywhere
+    from payplatform.testing.faults import BankFaults
     from payplatform.testing.keys_contract import KeyServiceContract
     from payplatform.testing.repeatable import FakeClock, SeededIds, sequential_ids
     from payplatform.testing.storage_contract import StorageContract
 
 __all__ = [
     "BankContract",
+    "BankFaults",
     "Bench",
     "Command",
     "FakeClock",
@@ -45,6 +47,7 @@ __all__ = [
 
 _HOMES: Final = {
     "BankContract": "bank_contract",
+    "BankFaults": "faults",
     "Bench": "bench",
     "Command": "bench",
     "FakeClock": "repeatable",

@@ -7,6 +7,7 @@ and shrink it (`strategies.commands`), and so that your own code can be driven b
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -15,11 +16,11 @@ from attrs import Factory, define, field, frozen
 from payplatform._domain.cards import Brand, Card
 from payplatform._domain.messages import BankCapabilities, BankReply, BankRequest, RequestKind
 from payplatform._domain.money import Money
-from payplatform._domain.operations import OperationKind
+from payplatform._domain.operations import STARTING_KINDS, OperationState
 from payplatform._domain.payments import Payment
 from payplatform.banks.simulated import FAULTS, Call, Fault, SimulatedBank
 from payplatform.client import MerchantClient, PayPlatform
-from payplatform.errors import PayPlatformError
+from payplatform.errors import Conflict, PayPlatformError
 from payplatform.testing.cards import NamedCards
 from payplatform.testing.repeatable import FakeClock, SeededIds
 
@@ -168,24 +169,16 @@ class Bench:
         return self._follow(command) if self.payments else Told()
 
     def settle(self) -> None:
-        """Let time pass and recovery run, undisturbed, until nothing is left to find out.
+        """Let time pass, recovery run and notices come, until nothing is left to find out.
 
         What needs a person is left to you: see `shop.operations.list_unresolved()`.
         """
         self._wire.fault = None
-        settle(self.pay, self.clock, lambda: any(map(_goes_on, self.shop.payments.list())))
+        settle(self.pay, self.clock, self._goes_on, bank=self.bank)
 
     def differences(self) -> list[str]:
         """Where our books and the bank's part, and every broken invariant, in words; none: well."""
-        broken = [f"{finding.record_id}: {finding.text}" for finding in self.pay.doctor().findings]
-        for payment in self.shop.payments.list():
-            ours, theirs = payment.facts, self._banks_facts(payment)
-            broken += [
-                f"{payment.id}: {name} is {getattr(ours, name)}, at the bank {theirs[name]}"
-                for name in _FACTS
-                if getattr(ours, name) != theirs[name]
-            ]
-        return broken
+        return differences(self.pay, self.bank)
 
     def close(self) -> None:
         """Close platform and bank. A second close does nothing."""
@@ -201,6 +194,10 @@ class Bench:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _goes_on(self) -> bool:
+        """Whether recovery, or time, still has something to do."""
+        return any(is_open(p) or p.lapses_at is not None for p in self.shop.payments.list())
 
     def _start(self, command: Command) -> Told:
         amount = Money.minor(command.amount_minor or 1, self.currency)
@@ -261,38 +258,74 @@ class Bench:
         card: Card = getattr(NamedCards.from_table(), command.card)
         return card
 
-    def _banks_facts(self, payment: Payment) -> dict[str, int]:
-        positions = [
-            self.bank.position(self.shop.id, operation.id)
-            for operation in self.shop.payments.operations(payment.id)
-            if operation.kind in (OperationKind.SALE, OperationKind.AUTHORIZE)
-        ]
-        return {name: sum(getattr(p, name) for p in positions) for name in _FACTS}
-
 
 # Recovery gives up after six days, and an authorization ends after seven.
 _MOST_DAYS: Final = 30
 
 
-def settle(pay: PayPlatform, clock: FakeClock, goes_on: Callable[[], bool]) -> None:
+def settle(
+    pay: PayPlatform,
+    clock: FakeClock,
+    goes_on: Callable[[], bool],
+    *,
+    bank: SimulatedBank | None = None,
+) -> None:
     """Let time pass and recovery run.
 
     Args:
         pay: whose recovery.
         clock: the time of everything.
         goes_on: whether there is more to find out; asked each day.
+        bank: whose notices are delivered.
     """
     for _ in range(_MOST_DAYS):
         clock.advance(days=1, hours=5)
         pay.recover(limit=10_000)
+        if bank is not None:
+            _deliver_notices(pay, bank)
         if not goes_on():
             return
 
 
-def _goes_on(payment: Payment) -> bool:
-    """Whether recovery, or time, still has something to do with it."""
-    is_open = any(o.state != "needs_review" for o in payment.open_operations)
-    return is_open or payment.lapses_at is not None
+def _deliver_notices(pay: PayPlatform, bank: SimulatedBank) -> None:
+    for notice in bank.notices():
+        with suppress(Conflict):  # something is under way, so it is delivered again tomorrow
+            pay.notices.apply(notice)
+            bank.acknowledge(notice.id)
+
+
+def is_open(payment: Payment) -> bool:
+    """Whether recovery still has something to find out about it."""
+    return any(o.state != OperationState.NEEDS_REVIEW for o in payment.open_operations)
+
+
+def differences(pay: PayPlatform, bank: SimulatedBank) -> list[str]:
+    """Where the books of all merchants and the bank's part, and every broken invariant, in words.
+
+    Args:
+        pay: whose books.
+        bank: the bank that it uses.
+    """
+    broken = [f"{finding.record_id}: {finding.text}" for finding in pay.doctor().findings]
+    for merchant in pay.merchants.list():
+        shop = pay.merchant(merchant.id)
+        for payment in shop.payments.list():
+            ours, theirs = payment.facts, _banks_facts(bank, shop, payment)
+            broken += [
+                f"{payment.id}: {name} is {getattr(ours, name)}, at the bank {theirs[name]}"
+                for name in _FACTS
+                if getattr(ours, name) != theirs[name]
+            ]
+    return broken
+
+
+def _banks_facts(bank: SimulatedBank, shop: MerchantClient, payment: Payment) -> dict[str, int]:
+    positions = [
+        bank.position(shop.id, operation.id)
+        for operation in shop.payments.operations(payment.id)
+        if operation.kind in STARTING_KINDS
+    ]
+    return {name: sum(getattr(p, name) for p in positions) for name in _FACTS}
 
 
 def _code_of(card: Card) -> str:

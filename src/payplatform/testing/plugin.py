@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from payplatform.banks.simulated import SimulatedBank, StatementLine
+from payplatform.banks.simulated import WIRE_FAULTS, Fault, SimulatedBank, StatementLine
 from payplatform.client import MerchantClient, PayPlatform
 from payplatform.ports import Bank, KeyService, Storage
 from payplatform.storage.memory import MemoryStorage
 from payplatform.testing.cards import NamedCards
 from payplatform.testing.crash_everywhere import World
+from payplatform.testing.faults import BankFaults
 from payplatform.testing.repeatable import FakeClock, SeededIds
 
 
@@ -97,6 +98,38 @@ def pay_sandbox(
         storage=pay_storage, bank=pay_bank, keys=pay_keys, now=pay_clock, new_id=SeededIds()
     ) as pay:
         yield pay
+
+
+@pytest.fixture
+def pay_faults(
+    pay_bank: SimulatedBank, pay_sandbox: PayPlatform, pay_clock: FakeClock
+) -> BankFaults:
+    """What goes wrong between the shop and `pay_bank`, and a check that it ended well.
+
+    Example:
+        ```python
+        pay_faults.at_random(seed=7)
+        ...
+        pay_faults.end_well()
+        ```
+    """
+    return BankFaults(bank=pay_bank, pay=pay_sandbox, clock=pay_clock)
+
+
+@pytest.fixture(params=WIRE_FAULTS, ids=str)
+def pay_fault(request: pytest.FixtureRequest, pay_bank: SimulatedBank) -> Fault:
+    """What goes wrong with the next call that it can strike: the test runs once for each fault.
+
+    Example:
+        ```python
+        def test_whatever_goes_wrong(pay_shop, pay_fault, pay_faults):
+            ...
+            pay_faults.end_well()
+        ```
+    """
+    fault = Fault(request.param)
+    pay_bank.next(fault)
+    return fault
 
 
 @pytest.fixture
