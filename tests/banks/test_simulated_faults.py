@@ -4,14 +4,16 @@ from collections import Counter as Tally
 
 import pytest
 from attrs import evolve
-from bank_requests import Clock, Counter
+from bank_requests import DAY_S, START, Clock, Counter, modest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from payplatform._domain.money import MAX_MINOR, Money
+from payplatform.banks._faults import FaultPlan
 from payplatform.banks.simulated import (
     FAULTS,
     FULL_CAPABILITIES,
+    WIRE_FAULTS,
     Call,
     Fault,
     Faults,
@@ -26,6 +28,8 @@ RAISES = {
     Fault.DOWN: NotSent,
     Fault.LOSE_REQUEST: TimeoutError,
     Fault.DELAY_REQUEST: TimeoutError,
+    Fault.DELAY_PAST_INQUIRY: TimeoutError,
+    Fault.DELAY_PAST_PROMISE: TimeoutError,
     Fault.FAIL_BEFORE: ServerError,
     Fault.LOSE_REPLY: TimeoutError,
     Fault.FAIL_AFTER: ServerError,
@@ -58,6 +62,16 @@ def ask(counter: Counter, call: Call) -> object:
 def test_every_fault_has_a_row() -> None:
     assert set(FAULTS) == set(Fault)
     assert all(rule.calls and rule.words.endswith(".") for rule in FAULTS.values())
+
+
+def test_what_breaks_a_promise_says_which_harm_it_can_do() -> None:
+    assert {fault for fault, rule in FAULTS.items() if rule.breaks_promise} == {
+        Fault.DELAY_PAST_PROMISE,
+        Fault.FORGET_ID,
+        Fault.FORGET_REVERSAL,
+        Fault.CONTRADICT,
+    }
+    assert all((rule.harm or "x.").endswith(".") for rule in FAULTS.values())
 
 
 @pytest.mark.parametrize(
@@ -207,6 +221,36 @@ def test_a_delayed_request_arrives_when_its_time_has_come(clock: Clock) -> None:
     assert (line.at - sent_at).total_seconds() == 20
 
 
+@pytest.mark.parametrize(
+    ("fault", "after_s"), [(Fault.DELAY_PAST_INQUIRY, 59.999999), (Fault.DELAY_PAST_PROMISE, 80)]
+)
+def test_a_request_may_arrive_at_the_last_moment_or_after_it(
+    clock: Clock, fault: Fault, after_s: float
+) -> None:
+    """The bank says that none arrives after 60 s: the one keeps to it by a microsecond."""
+    counter = Counter(SimulatedBank(now=clock, late_by_s=20))
+    counter.bank.next(fault)
+    with pytest.raises(TimeoutError):
+        counter.send("sale", "op_1")
+
+    clock.forward(after_s - 0.000001)
+    assert counter.effects("op_1") == 0
+    clock.forward(0.000001)
+    assert counter.effects("op_1") == 1
+
+
+@pytest.mark.parametrize("fault", [Fault.DELAY_PAST_INQUIRY, Fault.DELAY_PAST_PROMISE])
+def test_without_a_promise_a_request_is_a_day_on_its_way(clock: Clock, fault: Fault) -> None:
+    counter = modest(clock, max_in_flight_s=float("inf"))
+    counter.bank.next(fault)
+    with pytest.raises(TimeoutError):
+        counter.send("sale", "op_1")
+    clock.forward(DAY_S - 1)
+    assert counter.effects("op_1") == 0
+    clock.forward(31)
+    assert counter.effects("op_1") == 1
+
+
 def test_delayed_requests_arrive_in_order_among_what_falls_due(clock: Clock) -> None:
     """A resume on its way is in time for a challenge that ends after it arrives."""
     counter = Counter(SimulatedBank(now=clock, late_by_s=30, challenge_s=60))
@@ -277,6 +321,19 @@ def test_down_until_up(counter: Counter) -> None:
     counter.bank.up()
 
     assert counter.outcome("sale", "op_1") == "approved"
+
+
+def test_down_for_days(counter: Counter, clock: Clock) -> None:
+    """By the bank's clock, to the microsecond, and over at once when it is said to be up."""
+    counter.bank.down(for_s=3 * DAY_S)
+    clock.forward(3 * DAY_S - 0.000001)
+    with pytest.raises(NotSent):
+        counter.inquire("op_1")
+    clock.forward(0.000001)
+    assert counter.outcome("sale", "op_1") == "approved"
+    counter.bank.down(for_s=3 * DAY_S)
+    counter.bank.up()
+    assert counter.outcome("sale", "op_2") == "approved"
 
 
 def test_the_script_goes_in_order_and_none_lets_a_call_pass(counter: Counter) -> None:
@@ -361,6 +418,35 @@ def test_rates_are_shares_of_the_calls() -> None:
     assert 250 < tally["TimeoutError"] < 350
     assert 150 < tally["NotSent"] < 250
     assert tally["approved"] == 1_000 - tally["TimeoutError"] - tally["NotSent"]
+
+
+def test_a_mix_has_all_that_asking_again_makes_good() -> None:
+    """Each as often as the others, and none that breaks a promise or that a notice has to tell."""
+    rates = Faults.mixed(7).rates
+
+    assert set(rates) == set(WIRE_FAULTS)
+    assert set(Fault) - set(rates) == {
+        *(fault for fault, rule in FAULTS.items() if rule.breaks_promise),
+        Fault.TAKE_BACK,
+    }
+    assert {round(1 / rate) for rate in rates.values()} == {65}
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 1])
+def test_a_mix_strikes_as_often_as_said(share: float) -> None:
+    plan = FaultPlan(Faults.mixed(7, share=share))
+
+    struck = sum(plan.draw(Call.SEND, START) is not None for _ in range(1_000))
+
+    assert abs(struck - 1_000 * share) < 50
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_a_share_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        Faults.mixed(7, share=share)
+
+    assert (refused.value.code, refused.value.field) == (ErrorCode.VALUE_INVALID, "rates")
 
 
 def test_seeds_differ() -> None:
