@@ -1,10 +1,13 @@
 """Our books beside the bank's: every line of the statement counts."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from payplatform import Card, MerchantClient, Money, PaymentStatus, PayPlatform
 from payplatform.banks.simulated import Fault, SimulatedBank, StatementLine
 from payplatform.cli._bank_books import by_authorization, compare, differences
+from payplatform.keys.local import LocalKeyService
+from payplatform.storage.sqlite import SQLiteStorage
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -83,3 +86,21 @@ def test_what_is_under_way_is_not_compared() -> None:
 
     assert differences(shop.pay, shop.bank) == (0, [])
     shop.pay.close()
+
+
+def test_what_only_the_bank_has_is_a_difference(tmp_path: Path) -> None:
+    """Books that were restored from a backup know nothing of what came after it."""
+    bank, keys = SimulatedBank(), LocalKeyService.ephemeral()
+    storage = SQLiteStorage(tmp_path / "shop.db")
+    pay = PayPlatform(storage=storage, bank=bank, keys=keys)
+    client = pay.merchant(pay.merchants.create(name="Acme").id)
+    card = client.payment_methods.create(card=Card("4242424242424242", "12/40")).id
+    storage.backup(tmp_path / "older.db")
+    restored = PayPlatform(storage=SQLiteStorage(tmp_path / "older.db"), bank=bank, keys=keys)
+    nine = Money("9", "EUR")
+    forgotten = client.payments.charge(nine, payment_method=card, idempotency_key="s")
+
+    assert differences(pay, bank) == (1, [])
+    assert differences(restored, bank) == (0, [forgotten.latest_operation_id])
+    restored.close()
+    pay.close()
