@@ -244,3 +244,36 @@ def test_an_erased_merchant_gets_no_new_data(world: World) -> None:
         shop.customers.create(name="Ada")
     with pytest.raises(NotFound):
         shop.payment_methods.create(card=Card("4242424242424242", "12/40"))
+
+
+def test_who_comes_second_with_a_key_is_told_of_the_first_and_not_that_it_may_not(
+    world: World,
+) -> None:
+    """Both look for the key before either has claimed it; the second then finds nothing left."""
+    card = world.shop.payment_methods.create(card=Card("4242424242424242", "12/40"))
+    payment = world.shop.payments.authorize(EUR_100, payment_method=card.id, idempotency_key="hold")
+    first = world.shop
+
+    class Overtaken:
+        """A store whose reader of keys is overtaken once, between reading and deciding."""
+
+        def __init__(self, storage: Any) -> None:
+            self._storage = storage
+            self.is_overtaken = False
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._storage, name)
+
+        def operation_with_key(self, merchant_id: str, key: str) -> Any:
+            known = self._storage.operation_with_key(merchant_id, key)
+            if not self.is_overtaken:
+                self.is_overtaken = True
+                first.payments.capture(payment.id, idempotency_key="take")
+            return known
+
+    world.through = Overtaken
+    world.start()
+    second = world.shop.payments.capture(payment.id, idempotency_key="take")
+
+    assert (second.status, second.captured, second.replayed) == ("captured", EUR_100, True)
+    agree(world)

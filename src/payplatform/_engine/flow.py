@@ -37,6 +37,7 @@ from payplatform.errors import (
     CommitUncertain,
     Conflict,
     ErrorCode,
+    InvalidRequest,
     NotAllowed,
     NotFound,
     OutcomeUnknown,
@@ -84,8 +85,13 @@ class Flow:
             known = self._storage.operation_with_key(command.merchant_id, command.idempotency_key)
             if known is not None:
                 return self._replay(command, known)
-            world = self._exchange.world(timeout_s)
-            step, method = self._decide(command, world)
+            try:
+                step, method = self._decide(command, self._exchange.world(timeout_s))
+            except (InvalidRequest, NotAllowed, NotFound):
+                # What refuses it may be this very request, made by somebody else since we looked.
+                if self._key_is_free(command):
+                    raise
+                continue
             card = self._open_card(step.operation, method, code)
             target = self._exchange.target(step.operation)
             try:
@@ -110,6 +116,10 @@ class Flow:
         if step is None:
             raise _not_in_review(operation)
         return step.operation
+
+    def _key_is_free(self, command: Command) -> bool:
+        key = command.idempotency_key
+        return self._storage.operation_with_key(command.merchant_id, key) is None
 
     def _decide(self, command: Command, world: World) -> tuple[Step, PaymentMethod | None]:
         if command.verb in (Verb.CHARGE, Verb.AUTHORIZE):
