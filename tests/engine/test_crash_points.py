@@ -366,21 +366,33 @@ def test_a_late_approval_of_what_was_booked_as_aborted(tmp_path: Path) -> None:
     world.close()
 
 
-def test_two_repeats_run_at_once(caller: Caller) -> None:
-    """The second comes while the first asks the bank, from another process."""
+@pytest.mark.parametrize("when", ["before it is taken over", "while the bank is asked"])
+def test_two_repeats_run_at_once(caller: Caller, when: str) -> None:
+    """The second comes from another process, while the first is at it."""
     world, second = caller.world, list[str]()
 
-    def meanwhile(reply: BankReply) -> BankReply:
-        world.wire.heard = lambda reply: reply
+    def meanwhile() -> None:
+        world.through, world.wire.heard = lambda storage: storage, lambda reply: reply
         world.start()
         second.append(caller.calls())
+
+    def overtaken(commit: Commit, changes: Changes) -> None:
+        meanwhile()
+        commit(changes)
+
+    def heard(reply: BankReply) -> BankReply:
+        meanwhile()
         return reply
 
     world.bank.next(Fault.LOSE_REPLY)
     assert caller.calls() == "outcome_unknown"
-    world.wire.heard = meanwhile
+    if when == "before it is taken over":
+        shaken(caller, 1, overtaken)
+    else:
+        world.wire.heard = heard
     assert caller.calls() == "replayed"
-    assert second == ["outcome_unknown"]
+    assert second == ["replayed" if when == "before it is taken over" else "outcome_unknown"]
+    assert len(world.wire.inquired) == 1
     caller.ends("replayed")
 
 
@@ -468,15 +480,17 @@ def test_the_reversal_is_not_sent_or_its_answer_is_lost(charger: Caller, lost: F
     assert caller.sent.count("reversal") == (2 if isinstance(lost, Fault) else 1)
 
 
-def test_the_first_request_arrives_after_its_reversal(charger: Caller) -> None:
+@pytest.mark.parametrize("stored", ["reversing", "aborted"])
+def test_the_first_request_arrives_after_its_reversal(charger: Caller, stored: str) -> None:
     caller, world = charger, charger.world
     world.wire.declares = evolve(FULL_CAPABILITIES, max_in_flight_s=1.0)
     world.start()
     world.bank.next(Fault.DELAY_REQUEST)
     assert caller.calls() == "outcome_unknown"
     caller.waits(2)
+    world.bank.next(Fault.LOSE_REPLY if stored == "reversing" else None, on=Call.REVERSAL)
     world.pay.recover()
-    assert caller.stored == "aborted"
+    assert caller.stored == stored
     assert world.bank.deliver_late() == 1
     caller.ends("aborted")
 
