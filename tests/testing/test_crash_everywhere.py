@@ -18,7 +18,12 @@ from payplatform import (
     Payment,
     PayPlatformError,
 )
-from payplatform.banks.simulated import SimulatedBank
+from payplatform.banks.simulated import (
+    FULL_CAPABILITIES,
+    LineState,
+    SimulatedBank,
+    StatementLine,
+)
 from payplatform.ports import BankReply, BankRequest, Changes, ReplyOutcome, RequestKind
 from payplatform.storage.memory import MemoryStorage
 from payplatform.storage.sqlite import SQLiteStorage
@@ -349,6 +354,33 @@ class LyingBank(SimulatedBank):
             outcome=ReplyOutcome.APPROVED,
             amount=request.amount,
         )
+
+
+def test_what_is_left_to_a_person_is_told(pay_world: World, pay_clock: FakeClock) -> None:
+    """The money is right, and yet somebody has to look at the first try."""
+    forgetful = evolve(FULL_CAPABILITIES, reversal_remembers_unknown=False)
+    bank = SimulatedBank(now=pay_clock, capabilities=forgetful)
+    world = evolve(pay_world, bank=bank, statement=bank.statement)
+
+    told = failure(new_key_each_time, world)
+
+    assert told.startswith("The sale is needs_review: the bank does not know the operation.\n1. A")
+    assert told.count("sale of 42.00 EUR, booked") == 1
+
+
+def test_what_was_put_back_counts_as_not_moved(pay_world: World, pay_bank: SimulatedBank) -> None:
+    read: list[str] = []
+
+    def statement(merchant_id: str) -> list[StatementLine]:
+        """As the bank's; from the second merchant on with a sale that was reversed."""
+        read.append(merchant_id)
+        lines = list(pay_bank.statement(merchant_id))
+        put_back = [evolve(line, state=LineState.REVERSED) for line in lines]
+        return lines if merchant_id == read[0] else lines + put_back
+
+    crash_everywhere(with_an_order(right), world=evolve(pay_world, statement=statement))
+
+    assert len(set(read)) > 1
 
 
 class LossyStorage(MemoryStorage):

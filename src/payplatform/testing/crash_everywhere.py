@@ -17,7 +17,7 @@ from attrs import Factory, frozen
 
 from payplatform._domain.operations import UNRESOLVED_STATES, Operation, OperationState
 from payplatform._domain.payments import Payment
-from payplatform.banks.simulated import LineKind, LineState, StatementLine
+from payplatform.banks.simulated import LineState, StatementLine
 from payplatform.client import MerchantClient, PayPlatform
 from payplatform.ports import Bank, Filter, KeyService, Storage
 from payplatform.testing.bench import settle
@@ -268,9 +268,8 @@ class _Story:
             self._merchant_id, Operation, Filter(states=states), limit=100
         )
 
-    def _statement(self) -> list[StatementLine]:
-        lines = self._world.statement(self._merchant_id)
-        return [line for line in lines if line.kind != LineKind.EXPIRY]
+    def _statement(self) -> Sequence[StatementLine]:
+        return self._world.statement(self._merchant_id)
 
     def _failure(self, what: str) -> AssertionError:
         story = [f"{number}. {line}" for number, line in enumerate(self._lines, start=1)]

@@ -16,7 +16,7 @@ from payplatform.testing.repeatable import FakeClock
 class BankFaults:
     """What goes wrong between your shop and the bank. The fixture `pay_faults`.
 
-    Each fault may be given by its name; [Faults](test-cards.md#faults) has all of them.
+    Each fault may be given by its name; `payplatform.banks.simulated.FAULTS` has all of them.
 
     Attributes:
         all: those whose truth comes out by asking again. The fixture `pay_fault` is each in turn.
