@@ -33,6 +33,7 @@ from payplatform._domain.money import Money
 from payplatform._domain.operations import (
     STARTING_KINDS,
     TRANSITIONS,
+    Doubt,
     Initiator,
     OperationKind,
     OperationState,
@@ -40,7 +41,7 @@ from payplatform._domain.operations import (
 )
 from payplatform._domain.outcomes import late_answer
 from payplatform._domain.payments import NO_CHANGE, Facts, rebuild
-from payplatform._domain.replies import Doubt, read_reply, read_reversal
+from payplatform._domain.replies import read_reply, read_reversal
 from payplatform.errors import ErrorCode, InvalidRequest, NotAllowed
 
 any_shop = shops()

@@ -182,6 +182,66 @@ def next_state(state: OperationState, trigger: Trigger) -> OperationState | None
     return TRANSITIONS.get((state, trigger))
 
 
+class Doubt(StrEnum):
+    """Why it is not known what became of an operation: an answer that proves nothing, or too much.
+
+    An operation's `reason` is one of these, or says in what a call of the bank ended.
+    """
+
+    TOO_LATE = "the lease had run out before it was to be sent"
+    OUT_OF_PLACE = "the bank's answer does not fit what it said before"
+    NO_REPLY = "the bank's answer is not a reply"
+    OTHER_OPERATION = "the bank's answer names another operation"
+    OTHER_AMOUNT = "the bank's answer is about another amount"
+    MALFORMED = "the bank's answer is malformed"
+    ACTION_OUT_OF_PLACE = "the bank asks for an action where none is possible"
+    ACTION_MISSING = "the bank asks for an action and does not say which"
+    NOT_FOUND = "the bank does not know the operation"
+    NOT_REVERSED = "the bank did not confirm the reversal"
+    REVERSAL_DECLINED = "the bank declined the reversal"
+    APPROVED_AFTER_DECLINE = "the bank approved it after it was declined"
+    APPROVED_AFTER_ABORT = "the bank approved it after it was aborted"
+
+
+LATE_APPROVALS = {
+    OperationState.DECLINED: Doubt.APPROVED_AFTER_DECLINE,
+    OperationState.ABORTED: Doubt.APPROVED_AFTER_ABORT,
+}
+"""What is contradicted when the bank approves an operation that was in this state."""
+
+
+_NEXT_STEPS = {
+    OperationState.IN_FLIGHT: "Nothing: its caller is at it. Should that one have died, recover() "
+    "looks at it {when}.",
+    OperationState.IN_DOUBT: "Nothing by hand: recover() asks the bank {when}, and so does the "
+    "same call with the same key. Never ask with a new key.",
+    OperationState.REQUIRES_ACTION: "Have the cardholder open the page that the payment's action "
+    "names, then call resume().",
+    OperationState.PENDING: "Nothing: the bank tells the outcome later; recover() asks {when}.",
+    OperationState.REVERSING: "Nothing by hand: recover() asks the bank to undo it {when}. Until "
+    "that is confirmed, money may have moved.",
+}
+
+_REVIEWS: dict[str | None, str] = {
+    **dict.fromkeys(
+        LATE_APPROVALS.values(),
+        "The bank has said two things, and one is true: have it look at {id}, and answer in "
+        "writing. It moved the money: resolve it as succeeded. It did not, or gives it back, as it "
+        "must if this was paid for in another way since: as aborted.",
+    ),
+    Doubt.REVERSAL_DECLINED: "The bank has it and does not undo it: ask why, and name {id}. The "
+    "money stays moved: resolve it as succeeded, then give back what nobody wants. The bank undoes "
+    "it after all: as aborted.",
+    Doubt.OTHER_AMOUNT: "The bank has {id} under another amount than {amount}: have it put that "
+    "right. It does: resolve it as succeeded. It takes it back instead: as aborted.",
+}
+_REVIEW = (
+    "Look for {id}, the {noun} of {amount}, in the bank's statement from {day} on, or ask the "
+    "bank. It is there: resolve it as succeeded. The bank has refused it: as declined. It is not "
+    "there, and the bank says that it cannot come any more: as aborted."
+)
+
+
 class Initiator(StrEnum):
     """Who starts a payment with a stored card: the cardholder, or the merchant on an agreement."""
 
@@ -249,6 +309,41 @@ class Operation:
     def version(self) -> int:
         """The guard that every stored record has; an operation's is its epoch."""
         return self.epoch
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """What is known, a sentence each: what was asked, when, and what the bank said last."""
+        asked = f"A {self.kind.noun} of {self.amount} for {self.subject_id}, {self.state}."
+        when = (
+            f"First asked for on {_moment(self.created_at)}, with the key {self.idempotency_key}."
+        )
+        tries = (
+            f"Recovery has asked {self.attempts} times since, last on {_moment(self.updated_at)}."
+        )
+        bank = f"The bank's reference is {self.bank_reference}; ours is {self.id}."
+        no_bank = f"The bank has given no reference; ours is {self.id}."
+        last = f"Last of all: {self.reason or 'nothing was heard'}."
+        tried = (tries,) if self.attempts else ()
+        return asked, when, *tried, bank if self.bank_reference else no_bank, last
+
+    @property
+    def next_step(self) -> str:
+        """What is to be done about it, and by whom; for review, which finding is which outcome."""
+        if self.state is OperationState.NEEDS_REVIEW:
+            step = _REVIEWS.get(self.reason, _REVIEW)
+        else:
+            step = _NEXT_STEPS.get(self.state, "Nothing: it is settled.")
+        return step.format(
+            id=self.id,
+            noun=self.kind.noun,
+            amount=self.amount,
+            day=f"{self.created_at:%Y-%m-%d}",
+            when=f"on {_moment(self.next_try_at)}" if self.next_try_at else "when it is due",
+        )
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 @frozen(kw_only=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from enum import StrEnum
 
 from attrs import evolve, frozen
 
@@ -17,7 +16,9 @@ from payplatform._domain.events import Event
 from payplatform._domain.messages import BankCapabilities, BankNotice, BankReply, ReplyOutcome
 from payplatform._domain.money import Money
 from payplatform._domain.operations import (
+    LATE_APPROVALS,
     STARTING_KINDS,
+    Doubt,
     Operation,
     OperationKind,
     OperationState,
@@ -31,21 +32,6 @@ from payplatform.errors import ErrorCode
 
 _TEXT_LIMIT = 255
 _URL_LIMIT = 2_048
-
-
-class Doubt(StrEnum):
-    """Why an answer proves nothing."""
-
-    TOO_LATE = "the lease had run out before it was to be sent"
-    OUT_OF_PLACE = "the bank's answer does not fit what it said before"
-    NO_REPLY = "the bank's answer is not a reply"
-    OTHER_OPERATION = "the bank's answer names another operation"
-    OTHER_AMOUNT = "the bank's answer is about another amount"
-    MALFORMED = "the bank's answer is malformed"
-    ACTION_OUT_OF_PLACE = "the bank asks for an action where none is possible"
-    ACTION_MISSING = "the bank asks for an action and does not say which"
-    NOT_FOUND = "the bank does not know the operation"
-    NOT_REVERSED = "the bank did not confirm the reversal"
 
 
 @frozen(kw_only=True)
@@ -99,7 +85,7 @@ def read_reversal(operation: Operation, reply: object) -> Verdict:
     if reply.outcome is ReplyOutcome.APPROVED:
         return Verdict(trigger=Trigger.REVERSAL_CONFIRMED)
     if reply.outcome is ReplyOutcome.DECLINED:
-        return Verdict(trigger=Trigger.GIVEN_UP, reason="the bank declined the reversal")
+        return Verdict(trigger=Trigger.GIVEN_UP, reason=Doubt.REVERSAL_DECLINED)
     return unclear(Doubt.NOT_REVERSED)
 
 
@@ -127,8 +113,7 @@ def read_notice(
         return evolve(verdict, trigger=trigger, details=details)
     if _was_undone(operation, notice, bank):
         return None
-    reason = f"the bank approved it, and it was {operation.state}"
-    return evolve(verdict, trigger=trigger, reason=reason, details=details)
+    return evolve(verdict, trigger=trigger, reason=LATE_APPROVALS[operation.state], details=details)
 
 
 _NOTICE, _NOTICE_AT = "notice", "notice_at"

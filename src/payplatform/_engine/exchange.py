@@ -18,6 +18,8 @@ from payplatform._domain.decisions import Step, World
 from payplatform._domain.events import Event
 from payplatform._domain.messages import BankReply, CardDetails, request_for, reversal_of
 from payplatform._domain.operations import (
+    LATE_APPROVALS,
+    Doubt,
     Operation,
     OperationKind,
     OperationState,
@@ -27,7 +29,7 @@ from payplatform._domain.operations import (
 from payplatform._domain.outcomes import late_answer, settle
 from payplatform._domain.payments import Payment
 from payplatform._domain.records import PaymentMethod
-from payplatform._domain.replies import Doubt, Verdict, read_reply, read_reversal, unclear
+from payplatform._domain.replies import Verdict, read_reply, read_reversal, unclear
 from payplatform._engine.settings import Settings
 from payplatform.errors import (
     CommitUncertain,
@@ -230,7 +232,7 @@ class Exchange:
 
     def _note_late(self, stored: Operation, verdict: Verdict) -> None:
         if self._is_contradicted(stored, verdict):
-            reason = f"the bank approved it after it was {stored.state}"
+            reason = LATE_APPROVALS[stored.state]
             self._book(stored, Verdict(trigger=Trigger.LATE_APPROVAL, reason=reason), None)
             return
         for _ in range(TRIES):

@@ -18,9 +18,9 @@ from attrs import evolve, frozen
 
 from payplatform._domain.changes import Changes
 from payplatform._domain.decisions import take_over
-from payplatform._domain.operations import Operation, OperationState, Trigger
+from payplatform._domain.operations import Doubt, Operation, OperationState, Trigger
 from payplatform._domain.outcomes import expire
-from payplatform._domain.replies import Doubt, Verdict, unclear
+from payplatform._domain.replies import Verdict, unclear
 from payplatform._engine.exchange import Exchange
 from payplatform.errors import CommitUncertain, Conflict, OutcomeUnknown
 
