@@ -73,7 +73,6 @@ def after_the_caller_gave_up(world: World, _: BankReply) -> NoReturn:
 
 def after_recovery_asked(world: World, reply: BankReply) -> BankReply:
     """The lease is over, and a colleague has looked into it once, when the answer comes at last."""
-    world.wire.instead = lambda _: None
     world.advance(seconds=46)
     world.start().recover()
     return reply
@@ -102,27 +101,24 @@ AMBIGUOUS: dict[str, Answer] = {
 STOPPING = (KeyboardInterrupt, asyncio.CancelledError)
 
 
-class Wire:
-    """Plays one line of the table with the next request; the rest it hands on."""
+def play(world: World, kind: str, truth: str) -> None:
+    """Let the next request meet one line of the table; what is asked after it is answered well."""
+    in_part = kind == "an approval in part" and truth == "the bank did it"
 
-    def __init__(self, world: World, kind: str, truth: str) -> None:
-        self._world, self._answer = world, AMBIGUOUS[kind]
-        self._fault = TRUTHS[truth]
-        self._in_part = kind == "an approval in part" and self._fault is Fault.LOSE_REPLY
-        world.wire.instead = self
-
-    def __call__(self, request: BankRequest) -> BankReply:
-        self._world.wire.instead = lambda _: None
-        self._world.bank.next(Fault.APPROVE_IN_PART if self._in_part else self._fault)
+    def instead(request: BankRequest) -> Any:
+        world.wire.instead = lambda _: None
+        world.bank.next(Fault.APPROVE_IN_PART if in_part else TRUTHS[truth])
         with suppress(TimeoutError):
-            self._world.bank.send(request, timeout_s=30)
+            world.bank.send(request, timeout_s=30)
         approval = BankReply(
             operation_id=request.operation_id,
             outcome=ReplyOutcome.APPROVED,
             amount=request.amount,
             reference="ref",
         )
-        return self._answer(self._world, approval)  # type: ignore[no-any-return]  # as an adapter may
+        return AMBIGUOUS[kind](world, approval)
+
+    world.wire.instead = instead
 
 
 def the_operation(world: World) -> Operation:
@@ -166,7 +162,7 @@ def test_an_ambiguous_answer_is_unknown_on_the_way_and_ends_in_the_truth(
     prepare, act = VERBS[verb]
     world = World()
     subject = prepare(world)
-    Wire(world, kind, truth)
+    play(world, kind, truth)
     error = told(act, world, subject)
     require_doubt(world, error, kind)
     world.recover_all()
