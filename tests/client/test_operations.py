@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
+from between import watched
 from till import CHALLENGED, NO_FUNDS, Till, eur
 
 from payplatform import (
     BankUnavailable,
     ErrorCode,
+    InvalidRequest,
     NotAllowed,
     NotFound,
     Operation,
@@ -27,6 +29,7 @@ from payplatform import (
     PayPlatformError,
     Settings,
 )
+from payplatform._domain.operations import LATE_APPROVALS, Doubt
 from payplatform.banks.simulated import FULL_CAPABILITIES, Call, Fault
 
 KEY = "the-call"
@@ -300,6 +303,44 @@ def test_a_decision_stands(tmp_path: Path) -> None:
     till.close()
 
 
+@pytest.mark.parametrize("first", ["succeeded", "declined", "aborted"])
+def test_of_two_who_decide_at_once_one_wins_and_the_other_is_told(first: str) -> None:
+    """What the other wanted, and who that was, is on record, and changes nothing."""
+    till, operation, _ = in_review(ACTS["charge"][0])
+    decided: list[Operation] = []
+
+    def decide_first(*_: object) -> None:
+        if not decided:
+            decided.append(resolve(till, operation, first))
+
+    slower = watched(till, "commit", decide_first).merchant(till.merchant_id)
+    with pytest.raises(NotAllowed) as caught:
+        slower.operations.resolve(
+            operation.id, outcome="aborted", actor="Hopper", reason="not on the statement"
+        )
+
+    assert caught.value.code is ErrorCode.NOT_IN_REVIEW
+    assert [till.shop.operations.get(operation.id)] == decided
+    events = till.shop.payments.timeline(operation.subject_id)
+    assert [event.type for event in events[-2:]] == [f"sale.{first}", "sale.late_answer"]
+    assert dict(events[-1].details).items() >= {"actor": "Hopper", "state": first}.items()
+    assert till.pay.doctor().ok
+    till.close()
+
+
+def test_what_a_person_says_holds_no_card_number() -> None:
+    till, operation, _ = in_review(ACTS["charge"][0])
+    good = {"actor": "Grace", "reason": "not there", "evidence": "ticket"}
+    for name in good:
+        with pytest.raises(InvalidRequest) as caught:
+            till.shop.operations.resolve(
+                operation.id, outcome="aborted", **{**good, name: "4242 4242 4242 4242"}
+            )
+        assert caught.value.field == name
+    assert till.shop.operations.get(operation.id) == operation
+    till.close()
+
+
 def test_a_resolved_hold_can_be_captured_and_lapses_like_any() -> None:
     """The bank's time for it is counted from when it was asked for."""
     act = ACTS["authorize"][0]
@@ -357,6 +398,74 @@ def test_another_merchants_unclear_operations_are_not_listed() -> None:
     assert list(other.operations.list_unresolved()) == []
     assert other.operations.find(idempotency_key=KEY) is None
     assert unresolved(till) == [review.id]
+    till.close()
+
+
+def test_an_unclear_operation_tells_what_is_known_and_that_nothing_is_to_be_done() -> None:
+    """But to wait, or to repeat the call: when the bank is asked next is said."""
+    till = Till()
+    doubt = one_in_doubt(till)
+
+    assert doubt.known == (
+        f"A sale of 100.00 EUR for {doubt.subject_id}, in_doubt.",
+        "First asked for on 2030-01-01 12:00:00 UTC, with the key lost.",
+        "Recovery has asked since: 0 times. Last written: 2030-01-01 12:00:00 UTC.",
+        f"Its name at the bank is {doubt.id}; the bank's own reference is unknown.",
+        "Last of all: the bank call ended in TimeoutError.",
+    )
+    assert doubt.next_step == (
+        "Nothing by hand: recover() asks the bank on 2030-01-01 12:00:00 UTC, and so does the "
+        "same call with the same key. Never ask with a new key."
+    )
+    till.bank.next(Fault.LOSE_REPLY, on=Call.INQUIRY)
+    till.pay.recover()
+    (again,) = till.shop.operations.list_unresolved()
+    assert any(sentence.startswith("Recovery has asked since: 1 ") for sentence in again.known)
+    till.close()
+
+
+def test_an_operation_in_review_tells_what_to_look_for_and_what_each_finding_means() -> None:
+    till, review, _ = in_review(ACTS["refund"][0])
+
+    assert review.next_step == (
+        f"Look for {review.id}, the refund of 60.00 EUR, in the bank's statement from 2030-01-01 "
+        "on, or ask the bank. It is there: resolve it as succeeded. The bank has refused it: as "
+        "declined. It is not there, and the bank says that it cannot come any more: as aborted."
+    )
+    assert "Last of all: the bank call ended in TimeoutError." in review.known
+    till.close()
+
+
+def test_a_bank_that_contradicts_itself_reads_unlike_one_that_is_silent() -> None:
+    """As does one that will not undo what it did, or did more than it was asked for."""
+    till, silent, _ = in_review(ACTS["charge"][0])
+    reasons = [*LATE_APPROVALS.values(), Doubt.REVERSAL_DECLINED, Doubt.OTHER_AMOUNT]
+    steps = {evolve(silent, reason=str(reason)).next_step for reason in reasons}
+
+    assert len(steps | {silent.next_step}) == 4
+    assert sum("two things" in step for step in steps) == 1
+    assert all(silent.id in step and "as aborted" in step for step in steps)
+    till.close()
+
+
+@pytest.mark.parametrize(
+    ("an_operation", "said"),
+    [
+        (a_decided_one, "it is settled"),
+        (a_declined_one, "it is settled"),
+        (an_aborted_one, "it is settled"),
+        (a_waiting_one, "resume()"),
+        (a_pending_one, "the bank tells the outcome later"),
+    ],
+)
+def test_every_other_operation_tells_its_next_step_too(
+    an_operation: Callable[[Till], Operation], said: str
+) -> None:
+    till = Till()
+    operation = an_operation(till)
+
+    assert said in operation.next_step
+    assert operation.id in "".join(operation.known)
     till.close()
 
 

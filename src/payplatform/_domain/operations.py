@@ -313,18 +313,15 @@ class Operation:
     @property
     def known(self) -> tuple[str, ...]:
         """What is known, a sentence each: what was asked, when, and what the bank said last."""
-        asked = f"A {self.kind.noun} of {self.amount} for {self.subject_id}, {self.state}."
-        when = (
-            f"First asked for on {_moment(self.created_at)}, with the key {self.idempotency_key}."
+        reference = self.bank_reference or "unknown"
+        return (
+            f"A {self.kind.noun} of {self.amount} for {self.subject_id}, {self.state}.",
+            f"First asked for on {_moment(self.created_at)}, with the key {self.idempotency_key}.",
+            f"Recovery has asked since: {self.attempts} times. Last written: "
+            f"{_moment(self.updated_at)}.",
+            f"Its name at the bank is {self.id}; the bank's own reference is {reference}.",
+            f"Last of all: {self.reason or 'nothing was heard'}.",
         )
-        tries = (
-            f"Recovery has asked {self.attempts} times since, last on {_moment(self.updated_at)}."
-        )
-        bank = f"The bank's reference is {self.bank_reference}; ours is {self.id}."
-        no_bank = f"The bank has given no reference; ours is {self.id}."
-        last = f"Last of all: {self.reason or 'nothing was heard'}."
-        tried = (tries,) if self.attempts else ()
-        return asked, when, *tried, bank if self.bank_reference else no_bank, last
 
     @property
     def next_step(self) -> str:
