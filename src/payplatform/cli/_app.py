@@ -19,9 +19,10 @@ from rich.text import Text
 
 import payplatform
 from payplatform.cli._card_input import refuse_card_numbers, without_digits
+from payplatform.cli._care import doctor, recover
 from payplatform.cli._demo import demo
 from payplatform.cli._exits import EXIT_CODES, Exit, exit_of, hint_of
-from payplatform.cli._reports import cards, doctor, init, list_, recover, show
+from payplatform.cli._reports import cards, init, list_, show
 from payplatform.cli._screen import PipeClosed, let_go_of_stdout
 from payplatform.cli._session import Refused, Session, common_options
 from payplatform.cli._verbs import authorize, capture, charge, refund, resume, retry, void

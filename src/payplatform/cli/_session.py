@@ -79,6 +79,12 @@ class Session:
         """Whether the master key comes from a variable, and not from a file."""
         return MASTER_KEY_VARIABLE in os.environ
 
+    @property
+    def files(self) -> Sequence[Path]:
+        """What belongs to the database, whether it is there or not."""
+        keys = [] if self.key_is_in_environment else [self.key_file]
+        return [Path(self.db), *keys, self.bank_file]
+
     def answer(self, document: dict[str, Any], *shown: RenderableType) -> None:
         """Give the answer: the document with --json, else what is to be shown."""
         if self.json:
