@@ -200,6 +200,24 @@ def test_the_security_code_is_not_the_merchants_to_give() -> None:
     till.close()
 
 
+def test_the_retry_of_a_merchants_charge_is_known_again_by_its_key() -> None:
+    """Who initiates is the payment's affair: whoever asks for the retry does not say it."""
+    till = Till()
+    method = till.card(customer=till.customer())
+    till.sold(payment_method=method.id)
+    till.bank.next(Fault.DOWN)
+    with suppress(BankUnavailable):
+        till.sold(payment_method=method.id, initiated_by="merchant", reference="r")
+    (failed,) = till.shop.payments.list(reference="r")
+
+    first = till.shop.payments.retry(failed.id, idempotency_key="again")
+    second = till.shop.payments.retry(failed.id, idempotency_key="again")
+
+    assert second == first
+    assert (first.replayed, second.replayed) == (False, True)
+    till.close()
+
+
 def test_new_details_keep_the_agreement_and_a_new_card_needs_its_own() -> None:
     """The same card with a new expiry is the same card; deleted and added again it is a new one."""
     till = Till()

@@ -98,8 +98,10 @@ def retry_payment(command: Command, payment: Payment, method: PaymentMethod, wor
     if payment.facts.authorized:
         raise _refused(payment, ErrorCode.ALREADY_AUTHORIZED, "it has been authorized already")
     _require_unexpired(method, world)
-    command = evolve(command, initiator=payment.initiator)
-    operation = _operation(command, payment.intent, payment.amount, world, method=method)
+    again = evolve(command, initiator=payment.initiator)
+    operation = _operation(again, payment.intent, payment.amount, world, method=method)
+    # Known again by what was asked, which says nothing of who initiates.
+    operation = evolve(operation, fingerprint=command.fingerprint)
     payment = evolve(
         payment,
         payment_method_id=method.id,
