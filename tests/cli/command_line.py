@@ -6,13 +6,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from click.testing import CliRunner
 
-from payplatform import MerchantClient, PayPlatform
+from payplatform import Card, MerchantClient, Money, OutcomeUnknown, PayPlatform
+from payplatform.banks.simulated import FULL_CAPABILITIES, Fault, SimulatedBank
 from payplatform.cli._app import app
 
 GOOD = "4242424242424242"
@@ -102,6 +105,28 @@ class Shell:
         """A new payment, as a document, whatever became of it."""
         said = self(verb, amount, "EUR", "--card-stdin", "--json", typing=typed(number))
         return said.document["payment"]
+
+    def in_review(self) -> str:
+        """A sale that only a person can decide about: its bank lost it, and forgets reversals."""
+        time = datetime.now(UTC)
+        forgetful = evolve(FULL_CAPABILITIES, reversal_remembers_unknown=False)
+        with (
+            closing(SimulatedBank(f"{self.db}.bank", capabilities=forgetful)) as bank,
+            PayPlatform.open(self.db, bank=bank, now=lambda: time) as pay,
+        ):
+            shop = self.shop(pay)
+            card = shop.payment_methods.create(card=Card(GOOD, "12/40"))
+            bank.next(Fault.LOSE_REQUEST)
+            with suppress(OutcomeUnknown):
+                shop.payments.charge(
+                    Money("7", "EUR"), payment_method=card.id, idempotency_key="lost"
+                )
+            time += timedelta(hours=1)
+            pay.recover()
+            operation = shop.operations.find(idempotency_key="lost")
+        assert operation is not None
+        assert operation.state == "needs_review"
+        return operation.id
 
     def files(self) -> list[Path]:
         """Every file beside the database, and the database."""

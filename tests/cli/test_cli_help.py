@@ -33,7 +33,7 @@ def test_there_are_all_the_commands() -> None:
     assert [
         *("demo", "init", "cards"),
         *("charge", "authorize", "capture", "void", "refund", "retry", "resume"),
-        *("list", "show", "recover", "doctor"),
+        *("list", "show", "recover", "unresolved", "resolve", "doctor"),
     ] == COMMANDS
 
 
@@ -71,7 +71,7 @@ def test_the_version_is_the_librarys() -> None:
 
 
 def payment_for(command: str, shell: Shell) -> str:
-    """A payment that the command's example can work on; $PAYMENT stands for it."""
+    """What the command's example can work on; $PAYMENT or $OPERATION stands for it."""
     match command:
         case "capture" | "void":
             payment = shell.payment("authorize", amount="120")
@@ -81,6 +81,8 @@ def payment_for(command: str, shell: Shell) -> str:
             payment = shell.payment(number=POOR)
         case "resume":
             payment = shell.payment(number=CHALLENGED)
+        case "resolve":
+            return shell.in_review()
         case _:
             return ""
     return str(payment["id"])
@@ -93,7 +95,7 @@ def run_example(shell: Shell, line: str, payment: str) -> Said:
     for producer in before:
         done = subprocess.run(["sh", "-ec", producer], capture_output=True, text=True, check=True)
         typing = done.stdout
-    program, *words = shlex.split(command.replace("$PAYMENT", payment))
+    program, *words = shlex.split(re.sub(r"\$[A-Z]+", payment, command))
     assert program == "payplatform"
     return shell(*words, typing=typing)
 

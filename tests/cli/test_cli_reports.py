@@ -1,24 +1,17 @@
-"""init, cards, list, show, recover and doctor."""
+"""init, cards, list and show."""
 
-import json
-import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 from command_line import (
     CHALLENGED,
     GOOD,
-    LOSES_REPLY,
-    LOSES_REQUEST,
     POOR,
-    PROGRAM,
     Shell,
-    environment,
     typed,
 )
 
-from payplatform.banks.simulated import TEST_CARDS, SimulatedBank
+from payplatform.banks.simulated import TEST_CARDS
 
 
 def test_init_makes_a_database_a_key_and_a_merchant_and_says_what_is_next(empty: Shell) -> None:
@@ -170,104 +163,3 @@ def test_show_tells_text_as_it_is(shell: Shell) -> None:
     shell("charge", "1", "EUR", "--card-stdin", "--reference", odd, typing=typed(GOOD))
 
     assert odd in shell("show", shell("list", "--ids").out.strip()).out
-
-
-def test_recover_finds_out_what_became_of_a_lost_reply(shell: Shell) -> None:
-    assert "Nothing was due." in shell("recover").out
-    shell("charge", "64", "EUR", "--card-stdin", typing=typed(LOSES_REPLY))
-
-    document = shell.json("recover")
-
-    assert document == {
-        "examined": 1,
-        "succeeded": 1,
-        "declined": 0,
-        "aborted": 0,
-        "needs_review": 0,
-        "unresolved": 0,
-        "expired": 0,
-    }
-    assert shell.json("list")["payments"][0]["status"] == "captured"
-
-
-def test_recover_says_in_words_what_it_found(shell: Shell) -> None:
-    shell("charge", "64", "EUR", "--card-stdin", typing=typed(LOSES_REQUEST))
-
-    said = shell("recover")
-
-    assert said.code == 0
-    assert "still unclear" in said.out
-
-
-@pytest.mark.parametrize("stop", [signal.SIGINT])
-def test_recover_watches_until_it_is_interrupted_and_ends_well(
-    shell: Shell, stop: signal.Signals
-) -> None:
-    shell("charge", "64", "EUR", "--card-stdin", typing=typed(LOSES_REPLY))
-    watching = subprocess.Popen(
-        [*PROGRAM, "recover", "--watch", "0.1", "--json"],
-        env=environment({"PAYPLATFORM_DB": str(shell.db), "PYTHONUNBUFFERED": "1"}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert watching.stdout is not None
-    rounds = [json.loads(watching.stdout.readline()) for _ in range(2)]
-    watching.send_signal(stop)
-    _, err = watching.communicate(timeout=20)
-
-    assert [each["succeeded"] for each in rounds] == [1, 0]
-    assert watching.returncode == 0
-    assert "until Ctrl-C" in err
-    assert "stopped" in err
-    assert "Traceback" not in err
-
-
-def test_doctor_finds_nothing_where_all_is_well(shell: Shell) -> None:
-    shell.payment()
-    shell.payment(number=POOR)
-    shell.payment("authorize")
-
-    said, document = shell("doctor"), shell.json("doctor")
-
-    assert said.code == 0
-    assert "3 payments compared with the simulated bank's statement: equal" in said.out
-    assert document["ok"] is True
-    assert (document["merchants"], document["payments"]) == (1, 3)
-    assert [check["name"] for check in document["checks"]] == [
-        *("database", "files", "invariants", "bank", "operations"),
-    ]
-    assert document["findings"] == document["unresolved"] == []
-
-
-def test_doctor_finds_books_that_differ_from_the_banks(shell: Shell) -> None:
-    payment = shell.payment()["id"]
-    Path(f"{shell.db}.bank").unlink()
-    SimulatedBank(f"{shell.db}.bank").close()
-
-    said = shell("doctor")
-    document = shell("doctor", "--json")
-
-    assert said.code == document.code == 10
-    assert payment in said.out
-    assert document.document["ok"] is False
-
-
-def test_doctor_finds_files_that_others_may_read(shell: Shell) -> None:
-    shell.db.chmod(0o644)
-
-    said = shell("doctor")
-
-    assert said.code == 10
-    assert "others may read" in said.out
-
-
-def test_doctor_tells_of_unclear_operations_that_recover_looks_after(shell: Shell) -> None:
-    shell("charge", "64", "EUR", "--card-stdin", typing=typed(LOSES_REQUEST))
-
-    said, document = shell("doctor"), shell.json("doctor")
-
-    assert said.code == 0
-    assert "1 for payplatform recover" in said.out
-    assert "sale of 64.00 EUR, in_doubt" in said.out
-    assert [o["state"] for o in document["unresolved"]] == ["in_doubt"]

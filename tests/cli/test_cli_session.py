@@ -13,7 +13,15 @@ from payplatform.banks.simulated import SimulatedBank
 from payplatform.cli import EXIT_CODES, Exit
 
 NOBODYS = "mer_01h455vb4pex5vsknk084sn02q"
-COMMANDS = ["charge 1 EUR", "capture pay_1", "list", "show pay_1", "recover", "doctor"]
+COMMANDS = [
+    "charge 1 EUR",
+    "capture pay_1",
+    "list",
+    "show pay_1",
+    "recover",
+    "unresolved",
+    "doctor",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -19,7 +19,7 @@ from rich.text import Text
 
 import payplatform
 from payplatform.cli._card_input import refuse_card_numbers, without_digits
-from payplatform.cli._care import doctor, recover
+from payplatform.cli._care import doctor, recover, resolve, unresolved
 from payplatform.cli._demo import demo
 from payplatform.cli._exits import EXIT_CODES, Exit, exit_of, hint_of
 from payplatform.cli._reports import cards, init, list_, show
@@ -201,6 +201,6 @@ def app() -> None:
 for _command in (
     *(demo, init, cards),
     *(charge, authorize, capture, void, refund, retry, resume),
-    *(list_, show, recover, doctor),
+    *(list_, show, recover, unresolved, resolve, doctor),
 ):
     app.add_command(_command)

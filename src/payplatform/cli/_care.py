@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import signal
 import stat
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import click
 from attrs import frozen
 from rich.console import RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from payplatform._domain.operations import Operation, OperationState
@@ -21,9 +25,10 @@ from payplatform.banks.simulated import SimulatedBank
 from payplatform.cli import _forms
 from payplatform.cli._bank_books import differences
 from payplatform.cli._exits import Exit
-from payplatform.cli._screen import counted, facts_grid, plain_table
+from payplatform.cli._screen import counted, facts_grid, payment_text, plain_table
 from payplatform.cli._session import Session, common_options, examples, pass_session
 from payplatform.client.platform import PayPlatform
+from payplatform.errors import PayPlatformError
 
 
 @click.command(epilog=examples("payplatform recover"))
@@ -31,7 +36,7 @@ from payplatform.client.platform import PayPlatform
     "--watch",
     type=click.FloatRange(min=0.1, max=86_400),
     metavar="SECONDS",
-    help="Go on, at this interval, until Ctrl-C; with --json, one document a line.",
+    help="Go on, at this interval, until Ctrl-C or SIGTERM; with --json, one document a line.",
 )
 @click.option(
     "--limit",
@@ -46,7 +51,9 @@ def recover(session: Session, *, watch: float | None, limit: int) -> Exit:
     """Find out what became of unclear operations.
 
     An unclear operation is looked at when it is due: at once, then after a minute, after five, and
-    so on. To run this often does no harm.
+    so on. To run this often does no harm: from a cron job, or for ever with --watch. A watch that
+    is asked to stop finishes its round first; when asked again, it stops at once. A round that
+    fails is told on standard error, and the next one is made all the same.
     """
     with session.platform(asks_bank=True) as (pay, _):
         if watch is None:
@@ -54,14 +61,52 @@ def recover(session: Session, *, watch: float | None, limit: int) -> Exit:
             session.answer(_forms.recovery(report), recovery_text(report))
             return Exit.OK
         session.note(f"recovering every {watch:g} seconds, until Ctrl-C")
-        try:
+        # What was being asked of the bank just now is on record as unclear: next time's work.
+        with suppress(KeyboardInterrupt), interruptions() as rest:
             while True:
-                _tell_round(session, pay.recover(limit))
-                time.sleep(watch)
-        except KeyboardInterrupt:
-            # What was being asked of the bank just now is on record as unclear: next time's work.
-            session.note("stopped")
-            return Exit.OK
+                _one_round(session, pay, limit)
+                rest(watch)
+        session.note("stopped")
+        return Exit.OK
+
+
+def _one_round(session: Session, pay: PayPlatform, limit: int) -> None:
+    try:
+        _tell_round(session, pay.recover(limit))
+    except PayPlatformError as error:
+        session.note(f"this round failed ({error.code}): {error.message}")
+
+
+@contextmanager
+def interruptions() -> Iterator[Callable[[float], None]]:
+    """Hold Ctrl-C and SIGTERM back, but while resting; a second one is not held back.
+
+    Yields:
+        What rests for so many seconds, and raises KeyboardInterrupt when asked to stop.
+    """
+    asked, is_resting = False, False
+
+    def heed(*_: object) -> None:
+        nonlocal asked
+        if asked or is_resting:
+            raise KeyboardInterrupt
+        asked = True
+
+    def rest(seconds: float) -> None:
+        nonlocal is_resting
+        # In this order, so that none falls between the two.
+        is_resting = True
+        if asked:
+            raise KeyboardInterrupt
+        time.sleep(seconds)
+        is_resting = False
+
+    before = [(sign, signal.signal(sign, heed)) for sign in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        yield rest
+    finally:
+        for sign, handler in before:
+            signal.signal(sign, handler)
 
 
 def _tell_round(session: Session, report: RecoveryReport) -> None:
@@ -76,7 +121,7 @@ _REPORTED = {
     "succeeded": "found to have succeeded",
     "declined": "found to have been declined",
     "aborted": "reversed: no money moved",
-    "needs_review": "left to a person: see payplatform doctor",
+    "needs_review": "left to a person: see payplatform unresolved",
     "unresolved": "still unclear: looked at again when due",
     "expired": "authorizations booked as expired",
 }
@@ -89,6 +134,81 @@ def recovery_text(report: RecoveryReport) -> RenderableType:
         return Text("Nothing was due.")
     rows = [(str(count), _REPORTED[name]) for name, count in counts.items() if count]
     return facts_grid(rows)
+
+
+@click.command(epilog=examples("payplatform unresolved"))
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=100,
+    show_default=True,
+    help="At most so many.",
+)
+@common_options("json", "merchant", "db")
+@pass_session
+def unresolved(session: Session, *, limit: int) -> Exit:
+    """What nobody knows the outcome of, and what to do.
+
+    The operations of every merchant, unless one is named; newest first.
+    """
+    with session.platform() as (pay, _):
+        found = list(islice(_unresolved(pay, session.merchant), limit + 1))
+    has_more, operations = len(found) > limit, found[:limit]
+    document = {"unresolved": list(map(_forms.operation, operations)), "has_more": has_more}
+    session.answer(document, *(text for o in operations for text in _operation_text(o)))
+    if not session.json and (has_more or not operations):
+        session.note("there are more: --limit" if has_more else "nothing is unclear")
+    return Exit.OK
+
+
+def _unresolved(pay: PayPlatform, merchant_id: str | None = None) -> Iterator[Operation]:
+    everybody = (merchant.id for merchant in pay.merchants.list())
+    for merchant in everybody if merchant_id is None else (merchant_id,):
+        yield from pay.merchant(merchant).operations.list_unresolved()
+
+
+def _operation_text(operation: Operation) -> Iterable[RenderableType]:
+    yield Text(f"{operation.id} {operation.state}", style="bold")
+    rows = [("known" if at == 0 else "", said) for at, said in enumerate(operation.known)]
+    yield facts_grid([("merchant", operation.merchant_id), *rows, ("to do", operation.next_step)])
+    yield ""
+
+
+@click.command(
+    epilog=examples(
+        'payplatform resolve "$OPERATION" --outcome aborted --actor bea@acme.example '
+        '--reason "not on the statement"'
+    )
+)
+@click.argument("operation")
+@click.option(
+    "--outcome",
+    type=click.Choice(["succeeded", "declined", "aborted"]),
+    required=True,
+    help="What became of it; aborted: no money moved, or it was given back.",
+)
+@click.option("--actor", metavar="TEXT", required=True, help="Who decides.")
+@click.option("--reason", metavar="TEXT", required=True, help="Why.")
+@click.option("--evidence", metavar="TEXT", help="What it rests on: a line of a statement.")
+@common_options("json", "merchant", "db")
+@pass_session
+def resolve(session: Session, /, operation: str, **said: Any) -> Exit:
+    """Record what became of an operation in review.
+
+    Ask the bank first: payplatform unresolved says what to look for. Who decides, why, and on what
+    grounds goes into the payment's history. A decision stands.
+    """
+    with session.shop(asks_bank=True) as (shop, _):
+        decided = shop.operations.resolve(operation, **said)
+        payment_id = decided.payment_id
+        payment = None if payment_id is None else shop.payments.get(payment_id)
+    document = {
+        "operation": _forms.operation(decided),
+        "payment": None if payment is None else _forms.payment(payment),
+    }
+    shown = [Text(f"{decided.id} is on record as {decided.state}.")]
+    session.answer(document, *shown, *([] if payment is None else ["", payment_text(payment)]))
+    return Exit.OK
 
 
 @frozen(kw_only=True)
@@ -106,28 +226,39 @@ class Check:
 def doctor(session: Session) -> Exit:
     """Check the database, its payments and the bank's books."""
     with session.platform() as (pay, bank):
-        report = pay.doctor()
-        unresolved = [
-            operation
-            for merchant in pay.merchants.list()
-            for operation in pay.merchant(merchant.id).operations.list_unresolved()
-        ]
+        report = _examined(session, pay)
+        unclear = list(_unresolved(pay))
         checks = [
             _settings_check(pay.describe()["storage"]),
             _files_check(session.files),
             _invariants_check(report),
             _books_check(session, pay, bank),
-            _review_check(unresolved),
+            _review_check(unclear),
         ]
     is_ok = all(check.is_ok for check in checks)
     document = {
         **_forms.health(report),
         "ok": is_ok,
         "checks": [{"name": c.name, "ok": c.is_ok, "text": c.text} for c in checks],
-        "unresolved": list(map(_forms.operation, unresolved)),
+        "unresolved": list(map(_forms.operation, unclear)),
     }
-    session.answer(document, _checks_text(checks), *_findings_text(report, unresolved))
+    session.answer(document, _checks_text(checks), *_findings_text(report, unclear))
     return Exit.OK if is_ok else Exit.DOCTOR_FOUND
+
+
+def _examined(session: Session, pay: PayPlatform) -> DoctorReport:
+    """The doctor's report, with a bar on standard error while it is made, where a person looks."""
+    if session.json or not session.err.is_terminal:
+        return pay.doctor()
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, console=session.err, transient=True) as bar:
+        task = bar.add_task("the file itself", total=None)
+
+        def show(done: int, total: int | None, kind: str) -> None:
+            words = kind.replace("_", " ")
+            bar.update(task, completed=done, total=total, description=words)
+
+        return pay.doctor(progress=show)
 
 
 def _settings_check(settings: dict[str, str]) -> Check:
@@ -182,19 +313,18 @@ def _checks_text(checks: Iterable[Check]) -> RenderableType:
     return table
 
 
-def _findings_text(
-    report: DoctorReport, unresolved: Iterable[Operation]
-) -> Iterable[RenderableType]:
+def _findings_text(report: DoctorReport, unclear: Iterable[Operation]) -> Iterable[RenderableType]:
     for finding in report.findings:
         yield ""
-        yield Text(f"{finding.record_id}: {finding.rule}", style="red")
-        yield facts_grid([("merchant", finding.merchant_id), ("found", finding.text)])
-    for operation in unresolved:
+        yield Text(f"{finding.row}: {finding.rule}", style="red")
+        yield facts_grid(
+            [
+                ("merchant", finding.merchant_id or None),
+                ("of", finding.record_id or None),
+                ("found", finding.text),
+                ("may be", finding.cause),
+            ]
+        )
+    for operation in unclear:
         yield ""
-        yield f"{operation.id}: {operation.kind} of {operation.amount}, {operation.state}"
-        told: list[tuple[str, Any]] = [
-            ("merchant", operation.merchant_id),
-            ("of", operation.subject_id),
-            ("reason", operation.reason),
-        ]
-        yield facts_grid(told)
+        yield from _operation_text(operation)

@@ -106,8 +106,8 @@ _BY_CODE: Mapping[ErrorCode, str] = MappingProxyType(
             "It is being done elsewhere. Run it again in a while, with the same key."
         ),
         ErrorCode.NEEDS_REVIEW: (
-            "Neither time nor a repeat will tell: ask the bank, then record what became of it "
-            "with shop.operations.resolve()."
+            "Neither time nor a repeat will tell: payplatform unresolved says what to ask the "
+            "bank, payplatform resolve records what became of it."
         ),
         ErrorCode.CARD_EXPIRED: "Ask for a card that is still good; nothing was stored.",
     }

@@ -107,6 +107,7 @@ def operation(value: Operation) -> Form:
     """One request to the bank."""
     return {
         "id": value.id,
+        "merchant": value.merchant_id,
         "subject": value.subject_id,
         "kind": value.kind,
         "state": value.state,
@@ -119,6 +120,8 @@ def operation(value: Operation) -> Form:
         "decline": decline(value.decline),
         "created_at": moment(value.created_at),
         "next_try_at": moment(value.next_try_at),
+        "known": list(value.known),
+        "next_step": value.next_step,
     }
 
 
@@ -139,5 +142,6 @@ def health(value: DoctorReport) -> Form:
         "merchants": value.merchants,
         "payments": value.payments,
         "payment_methods": value.payment_methods,
-        "findings": [asdict(finding) for finding in value.findings],
+        "customers": value.customers,
+        "findings": [{**asdict(found), "cause": found.cause} for found in value.findings],
     }

@@ -16,7 +16,7 @@ from rich.text import Text
 from payplatform._domain.declines import Advice, Decline
 from payplatform._domain.events import Event
 from payplatform._domain.money import Money
-from payplatform._domain.operations import OperationKind
+from payplatform._domain.operations import OperationKind, OperationState
 from payplatform._domain.payments import Facts, Payment, PaymentStatus
 
 PIPED_WIDTH = 200
@@ -154,6 +154,8 @@ def _status_line(payment: Payment) -> Text:
 
 
 def _next_words(payment: Payment) -> str | None:
+    if any(o.state is OperationState.NEEDS_REVIEW for o in payment.open_operations):
+        return "payplatform unresolved"
     if payment.status is PaymentStatus.UNKNOWN:
         return "payplatform recover"
     verbs = {_NEXT.get(kind, str(kind)) for kind in payment.allowed_operations}
