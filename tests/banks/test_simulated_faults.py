@@ -239,6 +239,22 @@ def test_a_request_may_arrive_at_the_last_moment_or_after_it(
     assert counter.effects("op_1") == 1
 
 
+def test_requests_on_their_way_are_kept_apart(counter: Counter, clock: Clock) -> None:
+    """One arrives while another is still held up, and a third sets out."""
+    for operation_id, fault in (
+        ("op_1", Fault.DELAY_REQUEST),
+        ("op_2", Fault.DELAY_PAST_PROMISE),
+        ("op_3", Fault.DELAY_PAST_PROMISE),
+    ):
+        counter.bank.next(fault)
+        with pytest.raises(TimeoutError):
+            counter.send("sale", operation_id)
+        clock.forward(31)
+    clock.forward(60)
+
+    assert [counter.effects(f"op_{n}") for n in (1, 2, 3)] == [1, 1, 1]
+
+
 @pytest.mark.parametrize("fault", [Fault.DELAY_PAST_INQUIRY, Fault.DELAY_PAST_PROMISE])
 def test_without_a_promise_a_request_is_a_day_on_its_way(clock: Clock, fault: Fault) -> None:
     counter = modest(clock, max_in_flight_s=float("inf"))

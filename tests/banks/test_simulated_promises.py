@@ -194,6 +194,9 @@ def test_a_capture_stands_whose_money_was_given_back(counter: Counter, clock: Cl
         assert counter.inquire("op_1").outcome is APPROVED
         assert counter.effects("op_1") == 1
         assert counter.bank.notices() == []
+    assert counter.outcome("reversal", "r", 60) == "approved"
+    clock.forward(HOUR_S)
+    assert counter.effects("op_1") == 1, "not even when nothing rests on it any more"
 
 
 def test_nothing_rests_on_a_refund(counter: Counter, clock: Clock) -> None:

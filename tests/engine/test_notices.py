@@ -12,12 +12,22 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mortal import World, agree
+from shaky import (
+    Fails,
+    Shaky,
+    done_but_uncertain,
+    named,
+    not_done_and_uncertain,
+    stale,
+    unavailable,
+)
 from test_crashes import deaths
 from verbs import KEY, VERBS, a_card, a_challenge, eur
 
@@ -31,10 +41,11 @@ from payplatform import (
     OutcomeUnknown,
     Payment,
     PayPlatformError,
+    StorageUnavailable,
 )
 from payplatform._domain.payments import Facts
 from payplatform.banks.simulated import FULL_CAPABILITIES, Fault
-from payplatform.ports import BankNotice, BankReply, ReplyOutcome
+from payplatform.ports import BankNotice, BankReply, ReplyOutcome, Storage
 from payplatform.testing.mortal import Died, Fate, Moment
 
 CAPTURES_TAKEN_BACK, REFUNDS_TAKEN_BACK = "4000000000010332", "4000000000010324"
@@ -591,6 +602,87 @@ def test_a_death_at_any_port_call_takes_nothing(scene: str, moment: Moment) -> N
         return world
 
     assert deaths(moment, play) >= 6, "reads, a commit, and the look at what came of it"
+
+
+@pytest.mark.parametrize("fault", [stale, done_but_uncertain, not_done_and_uncertain], ids=named)
+def test_a_commit_that_fails_for_once_is_made_again(fault: Fails) -> None:
+    """What came of it is read, and it is written once."""
+    world = World()
+    payment_id = authorized(world, CAPTURES_TAKEN_BACK)
+    world.shop.payments.capture(payment_id, idempotency_key=KEY)
+    world.advance(hours=1)
+    store = Shaky(world.storage)
+    world.through = lambda _: store
+    world.start()
+    store.fail(1, fault)
+
+    deliver(world)
+
+    assert the_operation(world).state == "reversed"
+    assert history(world).count("capture.reversed") == 1
+    agree(world)
+    world.close()
+
+
+def test_a_commit_that_fails_for_good_is_told() -> None:
+    """The bank has to deliver it again, and then it is booked."""
+    world = World()
+    payment_id = authorized(world, CAPTURES_TAKEN_BACK)
+    world.shop.payments.capture(payment_id, idempotency_key=KEY)
+    world.advance(hours=1)
+    store = Shaky(world.storage)
+    world.through = lambda _: store
+    world.start()
+    for fault, error in ((stale, Conflict), (unavailable, StorageUnavailable)):
+        store.fail(1, fault, times=1_000)
+        with pytest.raises(error) as refused:
+            deliver(world)
+        assert isinstance(refused.value, PayPlatformError)
+        assert refused.value.retryable
+    assert the_operation(world).state == "succeeded"
+    store.get_well()
+
+    deliver(world)
+
+    assert the_operation(world).state == "reversed"
+    agree(world)
+    world.close()
+
+
+def test_two_notices_that_say_the_same_at_once_say_it_once() -> None:
+    """The second is read while the first is booked: nothing is contradicted that was not."""
+    world = World()
+    payment_id = authorized(world)
+    world.shop.payments.capture(payment_id, idempotency_key=KEY)
+    first, second = (
+        written(world, the_operation(world), ReplyOutcome.DECLINED, name) for name in ("1", "2")
+    )
+    other = world.pay
+    gap = Gap(world.storage, lambda: other.notices.apply(first))
+    world.through = lambda _: gap
+    world.start().notices.apply(second)
+
+    assert gap.was_used
+    assert history(world)[-1] == "capture.reversed"
+    assert history(world).count("capture.reversed") == 1
+    world.close()
+
+
+class Gap:
+    """A store on which something happens between the reads of an operation and its payment."""
+
+    def __init__(self, storage: Storage, happens: Callable[[], object]) -> None:
+        self._storage, self._happens = storage, happens
+        self.was_used = False
+
+    def get(self, merchant_id: str, kind: type[Any], record_id: str) -> Any:
+        if kind is Payment and not self.was_used:
+            self.was_used = True
+            self._happens()
+        return self._storage.get(merchant_id, kind, record_id)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
 
 
 STEPS: dict[str, Callable[[World, str, str], object]] = {
