@@ -11,9 +11,11 @@ from decimal import Decimal
 from functools import cache
 from typing import Any, NamedTuple, NoReturn
 
+from attrs import evolve
 from typeid import TypeID
 
 from payplatform import Card, ErrorCode, Event, Initiator, Money, PaymentStatus
+from payplatform.ports import BankNotice, BankReply, ReplyOutcome
 
 HUGE = "x" * 10_000_000
 HUGE_MARKS = "e" + "\u0301" * 5_000_000
@@ -402,6 +404,43 @@ EVENTS = (
         Bad(f"list with {bad.label}", [an_id("evt"), bad.value], bad.code)
         for bad in identifier("evt")
     ),
+)
+
+_APPROVED = BankReply(operation_id=an_id("op"), outcome=ReplyOutcome.APPROVED)
+_NOTICE = BankNotice(
+    id="n1", merchant_id=an_id("mer"), reply=_APPROVED, at=datetime(2030, 1, 1, tzinfo=UTC)
+)
+
+
+def _noticed(part: str, rows: tuple[Bad, ...]) -> tuple[Bad, ...]:
+    """A notice with each of these as one of its parts, or of its reply's."""
+
+    def with_value(value: Any) -> BankNotice:
+        if part != "reply.operation_id":
+            return evolve(_NOTICE, **{part: value})
+        return evolve(_NOTICE, reply=evolve(_APPROVED, operation_id=value))
+
+    return tuple(
+        Bad(f"{part}: {row.label}", with_value(row.value), row.code, f"notice.{part}")
+        for row in rows
+    )
+
+
+NOTICE = (
+    *objects(ErrorCode.TYPE_INVALID),
+    Bad("a reply", _APPROVED, ErrorCode.TYPE_INVALID),
+    *_noticed(
+        "id",
+        tuple(
+            row
+            for row in text(255, optional=False)
+            if row.code is not ErrorCode.LOOKS_LIKE_CARD_NUMBER
+        ),
+    ),
+    *_noticed("merchant_id", identifier("mer")),
+    *_noticed("reply", objects(ErrorCode.TYPE_INVALID)),
+    *_noticed("reply.operation_id", identifier("op")),
+    *_noticed("at", (*TIME, Bad("None", None, ErrorCode.TYPE_INVALID))),
 )
 
 EDGES: dict[str, tuple[Any, ...]] = {

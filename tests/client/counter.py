@@ -12,6 +12,7 @@ from till import AMEX, CHALLENGED, NO_FUNDS, Till, eur
 
 from payplatform import Card, OutcomeUnknown, PayPlatform, Settings
 from payplatform.banks.simulated import Call, Fault
+from payplatform.ports import BankNotice
 
 KEY = "the-key-under-test"
 
@@ -50,6 +51,7 @@ class Counter:
             "merchants.erase": {"merchant_id": self.disposable},
             "merchants.get": {"merchant_id": self.till.merchant_id},
             "events.mark_published": {"events": [self.event]},
+            "notices.apply": {"notice": a_notice(self.till, self.held)},
             "shop.customers.erase": {"customer_id": self.customer},
             "shop.customers.get": {"customer_id": self.customer},
             "shop.customers.update": {"customer_id": self.customer, "name": "Byron"},
@@ -92,6 +94,13 @@ class Counter:
         return needed.get(name, {})
 
 
+def a_notice(till: Till, payment_id: str) -> BankNotice:
+    """The bank says again what it has said."""
+    operation = till.latest(till.shop.payments.get(payment_id))
+    reply = till.bank.inquire(till.merchant_id, operation.id, timeout_s=1)
+    return BankNotice(id="n1", merchant_id=till.merchant_id, reply=reply, at=till.clock())
+
+
 def method_named(pay: PayPlatform, till: Till, name: str) -> Callable[..., Any]:
     found: Any = pay
     for part in name.split("."):
@@ -129,9 +138,12 @@ def a_passed_challenge(till: Till) -> str:
 def public_methods() -> Iterator[tuple[str, inspect.Signature]]:
     till = Till()
     rooms = {"": till.pay, "merchants.": till.pay.merchants, "events.": till.pay.events}
+    rooms |= {"notices.": till.pay.notices}
     rooms |= {f"shop.{name}.": room for name, room in vars(till.shop).items() if name != "id"}
     known = {name for name in vars(till.pay) if not name.startswith("_")}
-    assert known == {"merchants", "events"}, "a new room of the platform has to be looked at here"
+    assert known == {"merchants", "events", "notices"}, (
+        "a new room of the platform has to be looked at here"
+    )
     for prefix, room in rooms.items():
         for name, function in inspect.getmembers(room, inspect.ismethod):
             if not name.startswith("_") and function.__self__ is room:

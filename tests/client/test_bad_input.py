@@ -26,6 +26,7 @@ from payplatform import (
     NotAllowed,
 )
 from payplatform.banks.simulated import Fault
+from payplatform.ports import BankNotice
 
 PAYING = {
     "amount": bad.AMOUNT,
@@ -56,6 +57,7 @@ ARGUMENTS: dict[str, dict[str, tuple[Bad, ...]]] = {
     "merchants.list": {},
     "events.mark_published": {"events": bad.EVENTS},
     "events.pending": {"limit": bad.LIMIT},
+    "notices.apply": {"notice": bad.NOTICE},
     "shop.customers.create": {
         "name": text(200, optional=True),
         "email": bad.EMAIL,
@@ -208,6 +210,8 @@ def texts_in(value: object) -> Iterator[str]:
             yield from texts_in(item)
     elif isinstance(value, Money):
         yield str(value)
+    elif isinstance(value, BankNotice):
+        yield from texts_in([value.id, value.merchant_id, getattr(value.reply, "operation_id", "")])
 
 
 def assert_nothing_was_done(desk: Counter, stored: Any, asked: int) -> None:

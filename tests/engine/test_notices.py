@@ -552,6 +552,20 @@ def test_a_notice_that_a_person_has_answered_is_not_asked_again(world: World) ->
     world.close()
 
 
+def test_an_id_that_looks_like_a_card_number_is_left_out(world: World) -> None:
+    """The notice is heeded all the same: a bank's ids are not ours to choose."""
+    prepare, act = VERBS["charge"]
+    act(world.shop, prepare(world))
+    notice = written(world, the_operation(world), ReplyOutcome.DECLINED, "4242424242424242")
+
+    for _ in range(2):
+        assert world.pay.notices.apply(notice).state == "reversed"
+    event = world.shop.payments.timeline(the_payment(world).id)[-1]
+    assert "notice_at" in dict(event.details)
+    assert "4242424242424242" not in repr(event)
+    world.close()
+
+
 def test_an_older_notice_does_not_undo_a_later_one(world: World) -> None:
     """Captured late, then taken back, and told the other way round: it came to nothing."""
     payments = world.shop.payments

@@ -108,7 +108,7 @@ def read_notice(
     moves = next_state(operation.state, trigger) not in (None, operation.state)
     if verdict.trigger is Trigger.UNCLEAR or not moves or _is_old(operation, notice, history):
         return None
-    details = (*verdict.details, (_NOTICE, notice.id), (_NOTICE_AT, notice.at.isoformat()))
+    details = (*verdict.details, *_as_heeded(notice))
     if trigger is not Trigger.LATE_APPROVAL:
         return evolve(verdict, trigger=trigger, details=details)
     if _was_undone(operation, notice, bank):
@@ -123,6 +123,12 @@ _AGAINST_ITS_WORD = {
     (OperationState.DECLINED, Trigger.APPROVED): Trigger.LATE_APPROVAL,
     (OperationState.ABORTED, Trigger.APPROVED): Trigger.LATE_APPROVAL,
 }
+
+
+def _as_heeded(notice: BankNotice) -> tuple[tuple[str, str], ...]:
+    """What its event says of a notice, for the next time; an id like a card number is left out."""
+    at = (_NOTICE_AT, notice.at.isoformat())
+    return (at,) if looks_like_card_number(notice.id) else ((_NOTICE, notice.id), at)
 
 
 def _is_old(operation: Operation, notice: BankNotice, history: Sequence[Event]) -> bool:

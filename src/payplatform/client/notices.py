@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from payplatform._domain.operations import Operation
-from payplatform._domain.text import clean_id, clean_text
+from payplatform._domain.text import clean_id, cleaned
 from payplatform.errors import ErrorCode, InvalidRequest
 from payplatform.ports import BankNotice, BankReply
 
@@ -55,7 +55,10 @@ def _a_notice(notice: object) -> BankNotice:
         raise _wrong("notice.reply", "must be a BankReply as in payplatform.ports")
     if not isinstance(notice.at, datetime) or notice.at.utcoffset() is None:
         raise _wrong("notice.at", "must be a time with a time zone")
-    clean_text(notice.id, field="notice.id", max_length=_ID_LENGTH)
+    name = cleaned(notice.id, field="notice.id", max_length=_ID_LENGTH)
+    # Random digits pass for a card number now and then, and a bank's ids are not ours to choose.
+    if isinstance(name, InvalidRequest) and name.code is not ErrorCode.LOOKS_LIKE_CARD_NUMBER:
+        raise name
     clean_id(notice.merchant_id, prefix="mer", field="notice.merchant_id")
     clean_id(notice.reply.operation_id, prefix="op", field="notice.reply.operation_id")
     return notice
