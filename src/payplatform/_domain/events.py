@@ -9,10 +9,10 @@ from __future__ import annotations
 from datetime import datetime
 from itertools import product
 
-from attrs import frozen
+from attrs import field, fields_dict, frozen
 
 from payplatform._domain.money import Money
-from payplatform._domain.operations import OperationKind
+from payplatform._domain.operations import OperationKind, OperationState
 from payplatform._domain.payments import NO_CHANGE, Facts
 
 _STEPS = {
@@ -47,6 +47,25 @@ EVENT_TYPES: dict[str, str] = {
 
 
 @frozen(kw_only=True)
+class Totals:
+    """What a payment's amounts had come to when an event had happened.
+
+    Attributes:
+        capturable: what was left to capture, less what was under way.
+        refundable: what was left to refund, less what was under way.
+    """
+
+    authorized: Money
+    captured: Money
+    voided: Money
+    expired: Money
+    refunded: Money
+    disputed: Money
+    capturable: Money
+    refundable: Money
+
+
+@frozen(kw_only=True)
 class Event:
     """What happened, to which payment or payment method, and what it changed.
 
@@ -55,6 +74,7 @@ class Event:
         type: one of `EVENT_TYPES`.
         change: what it added to the payment's facts, in minor units; all zero for most.
         details: what else is worth knowing, as text: a decline's code, a reviewer and a reason.
+        totals: what the payment's amounts came to; in a timeline. Never stored, never compared.
     """
 
     id: str
@@ -67,8 +87,42 @@ class Event:
     amount: Money | None = None
     change: Facts = NO_CHANGE
     details: tuple[tuple[str, str], ...] = ()
+    totals: Totals | None = field(default=None, eq=False)
+
+    @property
+    def effects(self) -> tuple[tuple[str, Money], ...]:
+        """Each amount of the payment that it changed, and by how much."""
+        if self.amount is None:
+            return ()
+        changes = ((name, getattr(self.change, name)) for name in fields_dict(Facts))
+        currency = self.amount.currency
+        return tuple((name, Money.minor(by, currency)) for name, by in changes if by)
+
+    @property
+    def state(self) -> OperationState | None:
+        """Where its operation was after it; None where it moved none."""
+        kind, _, step = self.type.partition(".")
+        return _STATES.get(step) if kind in _KINDS else None
+
+    @property
+    def words(self) -> str:
+        """What happened, with its amount and details, in words."""
+        return self._told("")
 
     def __str__(self) -> str:
+        effects = ", ".join(f"{name} {signed(money)}" for name, money in self.effects)
+        return self._told(f": {effects}" if effects else "")
+
+    def _told(self, effects: str) -> str:
         amount = f" ({self.amount})" if self.amount else ""
         details = "".join(f"; {name}: {value}" for name, value in self.details)
-        return f"{EVENT_TYPES[self.type]}{amount}{details}"
+        return f"{EVENT_TYPES[self.type]}{amount}{effects}{details}"
+
+
+def signed(change: Money) -> str:
+    """A change of an amount, such as `+5.00`."""
+    return ("+" if change.amount_minor > 0 else "") + str(change).partition(" ")[0]
+
+
+_KINDS = frozenset(OperationKind)
+_STATES = {"started": OperationState.IN_FLIGHT, **{str(state): state for state in OperationState}}

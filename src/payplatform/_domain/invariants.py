@@ -305,32 +305,23 @@ def _broken_outcomes(
     operations: Sequence[Operation], events: Sequence[Event]
 ) -> Iterator[_Problem]:
     """An operation is where the last event about it says, or where the resumption of it led."""
-    said: dict[str, str] = {}
+    said: dict[str, OperationState] = {}
     known = {operation.id for operation in operations}
     for event in events:
-        kind, _, step = event.type.partition(".")
-        if kind not in _KINDS or event.operation_id is None:
+        if event.operation_id is None or event.state is None:
             continue
+        said[event.operation_id] = event.state
         if event.operation_id not in known:
             text = f"it is about operation {event.operation_id}, which is not there"
             yield _Problem("operations", text, row=f"event {event.number}")
-        if step in _STATES:
-            said[event.operation_id] = step
     resumed = {(o.target_id, o.state) for o in operations if o.kind is OperationKind.RESUME}
     for operation in operations:
-        last = _STATES.get(said.get(operation.id, ""))
+        last = said.get(operation.id)
         waited = last is OperationState.REQUIRES_ACTION
         if operation.state is last or (waited and (operation.id, operation.state) in resumed):
             continue
         text = f"it is {operation.state}, and the last event about it says {last or 'nothing'}"
         yield _Problem("operations", text, row=row_of(Operation, operation.id))
-
-
-_KINDS = frozenset(OperationKind)
-_STATES: Mapping[str, OperationState] = MappingProxyType(
-    {"started": OperationState.IN_FLIGHT, **{str(state): state for state in OperationState}}
-)
-"""Where an operation is after an event that ends so."""
 
 
 def _broken_targets(payment: Payment, operations: Sequence[Operation]) -> Iterator[_Problem]:

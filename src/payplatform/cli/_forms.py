@@ -9,13 +9,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from attrs import asdict, fields_dict
+from attrs import asdict
 
 from payplatform._domain.declines import Decline
 from payplatform._domain.events import Event
 from payplatform._domain.money import Money
 from payplatform._domain.operations import Operation
-from payplatform._domain.payments import Facts, Payment
+from payplatform._domain.payments import Payment
 from payplatform._domain.records import Merchant
 from payplatform._engine.doctor import DoctorReport
 from payplatform._engine.recovery import RecoveryReport
@@ -86,9 +86,9 @@ _AMOUNTS = (
 )
 
 
-def event(value: Event, currency: str) -> Form:
-    """An event: what happened, in words too, and how the amounts changed."""
-    changes = {name: getattr(value.change, name) for name in fields_dict(Facts)}
+def event(value: Event) -> Form:
+    """An event: what happened, in words too, how the amounts changed, and what they came to."""
+    totals = None if value.totals is None else asdict(value.totals, recurse=False)
     return {
         "number": value.number,
         "type": value.type,
@@ -96,9 +96,8 @@ def event(value: Event, currency: str) -> Form:
         "words": str(value),
         "operation": value.operation_id,
         "amount": None if value.amount is None else money(value.amount),
-        "changes": {
-            name: money(Money.minor(change, currency)) for name, change in changes.items() if change
-        },
+        "changes": {name: money(change) for name, change in value.effects},
+        "totals": totals and {name: money(total) for name, total in totals.items()},
         "details": dict(value.details),
     }
 

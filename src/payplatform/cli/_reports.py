@@ -165,9 +165,9 @@ def show(session: Session, *, payment: str) -> Exit:
         operations = shop.payments.operations(payment)
     document = {
         "payment": _forms.payment(found),
-        "timeline": [_forms.event(event, found.currency) for event in events],
+        "timeline": list(map(_forms.event, events)),
         "operations": list(map(_forms.operation, operations)),
     }
-    timeline = timeline_table(events, found.currency)
+    timeline = timeline_table(events)
     session.answer(document, payment_text(found), "", timeline)
     return Exit.OK

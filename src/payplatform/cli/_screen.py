@@ -8,16 +8,15 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
-from attrs import fields_dict
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from payplatform._domain.declines import Advice, Decline
-from payplatform._domain.events import Event
+from payplatform._domain.events import Event, signed
 from payplatform._domain.money import Money
 from payplatform._domain.operations import OperationKind, OperationState
-from payplatform._domain.payments import Facts, Payment, PaymentStatus
+from payplatform._domain.payments import Payment, PaymentStatus
 
 PIPED_WIDTH = 200
 """Columns where nobody says how many: enough that no line of ours is broken in a pipe."""
@@ -207,20 +206,23 @@ def payments_table(payments: Sequence[Payment], *, width: int) -> Table:
     return table
 
 
-def timeline_table(events: Sequence[Event], currency: str) -> Table:
-    """What happened, in words: event number, time, words, and how the amounts changed."""
-    table = plain_table(["no.", "time (UTC)", "what happened", "amounts"], right=["no."])
-    table.columns[3].no_wrap = True
+def timeline_table(events: Sequence[Event]) -> Table:
+    """What happened, in words: number, time, words, how the amounts changed, and what was left."""
+    table = plain_table(["no.", "time (UTC)", "what happened", "amounts", "left"], right=["no."])
+    for column in table.columns[3:]:
+        column.no_wrap = True
     for event in events:
-        changes = "\n".join(changes_text(event.change, currency))
-        table.add_row(str(event.number), moment_text(event.at), str(event), changes)
+        words = moment_text(event.at), event.words, effects_text(event), _left_text(event)
+        table.add_row(str(event.number), *words)
     return table
 
 
-def changes_text(change: Facts, currency: str) -> Iterable[str]:
-    """Each fact that changed, with its sign: `captured +19.99`."""
-    for name in fields_dict(Facts):
-        amount_minor: int = getattr(change, name)
-        if amount_minor:
-            money = str(Money.minor(amount_minor, currency)).partition(" ")[0]
-            yield f"{name} {'+' if amount_minor > 0 else ''}{money}"
+def effects_text(event: Event) -> str:
+    """Each amount that changed, with its sign, a line each: `captured +19.99`."""
+    return "\n".join(f"{name} {signed(money)}" for name, money in event.effects)
+
+
+def _left_text(event: Event) -> str:
+    """What was left to capture and to refund, a line each: `refundable 14.99`."""
+    left = ((name, getattr(event.totals, name)) for name in ("capturable", "refundable"))
+    return "\n".join(f"{name} {str(money).partition(' ')[0]}" for name, money in left if money)

@@ -23,7 +23,7 @@ from payplatform.cli import _calls as calls
 from payplatform.cli import _forms
 from payplatform.cli._bank_books import by_authorization, compare
 from payplatform.cli._calls import Clock
-from payplatform.cli._screen import advice_text, changes_text
+from payplatform.cli._screen import advice_text, effects_text
 from payplatform.client.platform import MerchantClient, PayPlatform
 from payplatform.errors import BankUnavailable, OutcomeUnknown, PayPlatformError
 
@@ -301,10 +301,7 @@ class Tour:
             "Every change to a payment is an event, numbered without a gap. This is the parcel's:",
             calls.read_timeline,
             columns=("no.", "what happened", "amounts"),
-            rows=[
-                (event.number, str(event), "\n".join(changes_text(event.change, told.currency)))
-                for event in timeline
-            ],
+            rows=[(event.number, event.words, effects_text(event)) for event in timeline],
         )
         statement = by_authorization(lines)
         compared = [compare(shop, statement, payment) for payment in reversed(payments)]

@@ -19,6 +19,7 @@ from payplatform._domain.payments import Payment, PaymentStatus
 from payplatform._domain.secret import Secret
 from payplatform._domain.text import clean_id
 from payplatform._domain.text import idempotency_key as clean_key
+from payplatform._domain.timeline import with_totals
 from payplatform._engine.settings import LONGEST_TIMEOUT_S
 from payplatform.client._room import (
     REFERENCE_LENGTH,
@@ -372,7 +373,10 @@ class Payments(Room):
         return self._engine.records(self._merchant_id, Payment, where)
 
     def timeline(self, payment_id: str) -> tuple[Event, ...]:
-        """What happened to a payment, in order; `str(event)` says it in words.
+        """What happened to a payment, in order, and why each amount is what it is.
+
+        `str(event)` says it in words, with the amounts that it changed; `event.totals` has what
+        they had come to then, and what was left to capture and to refund.
 
         Args:
             payment_id: `pay_...`.
@@ -386,7 +390,9 @@ class Payments(Room):
             StorageUnavailable: the store failed.
         """
         payment = self.get(payment_id)
-        return tuple(self._engine.storage.events(self._merchant_id, payment.id))
+        events = self._engine.storage.events(self._merchant_id, payment.id)
+        # Read last, so that whatever the events speak of is among them.
+        return tuple(with_totals(payment, events, self.operations(payment.id)))
 
     def operations(self, payment_id: str) -> tuple[Operation, ...]:
         """Every request to the bank about a payment, oldest first.
