@@ -353,6 +353,13 @@ def faults() -> str:
     return table(["fault", "strikes", "on", "what happens, and what we see of it"], rows)
 
 
+@section("fault-harms")
+def fault_harms() -> str:
+    """Which faults break a promise, and which harm they can do."""
+    rows = [(code(f), r.harm) for f, r in FAULTS.items() if r.harm is not None]
+    return table(["fault", "which harm it can do, and which it cannot"], rows)
+
+
 # the command line
 
 _WIDTH = 92
