@@ -40,7 +40,8 @@ def nightly(pay: PayPlatform, hand_on: Callable[[Event], None]) -> int:
     doctor = pay.doctor()
     print(f"doctor:    {doctor.payments} payments, {len(doctor.findings)} findings")
     for finding in doctor.findings:
-        print(f"    {finding.record_id}: {finding.rule}: {finding.text}")
+        print(f"    {finding.row}: {finding.rule}: {finding.text}")
+        print(f"        {finding.cause}")
 
     unresolved = [
         operation
@@ -49,6 +50,7 @@ def nightly(pay: PayPlatform, hand_on: Callable[[Event], None]) -> int:
     ]
     for operation in unresolved:
         print(f"    {operation.kind} of {operation.amount}: {operation.state}, {operation.reason}")
+        print(f"        {operation.next_step}")
 
     if not doctor.ok:
         return BROKEN

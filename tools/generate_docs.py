@@ -36,6 +36,7 @@ from payplatform._domain.declines import (
     MERCHANT_ADVICE,
 )
 from payplatform._domain.events import EVENT_TYPES
+from payplatform._domain.invariants import CAUSES
 from payplatform._domain.ledger import RULES as POSTING_RULES
 from payplatform._domain.ledger import balances
 from payplatform._domain.operations import TRANSITIONS
@@ -192,6 +193,12 @@ def _wait(wait: timedelta | None) -> str:
     size, name = next((s, n) for s, n in units if seconds % s == 0)
     count = seconds // size
     return f"{count} {name}{'s' if count > 1 else ''}"
+
+
+@section("doctor-rules")
+def doctor_rules() -> str:
+    """What the doctor looks for, and what may be at work where it finds something."""
+    return table(["rule", "what may have been at work"], [(code(r), c) for r, c in CAUSES.items()])
 
 
 @section("decline-advice")
