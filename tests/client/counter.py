@@ -31,6 +31,7 @@ class Counter:
         self.declined = till.sold(number=NO_FUNDS).id
         self.waiting = a_passed_challenge(till)
         self.event = till.pay.events.pending(limit=1)[0]
+        self.notice = a_notice(till, self.held)
 
     def call(self, method: str, **given: Any) -> Any:
         """Make a call by its name, with these arguments and good ones for the rest it needs."""
@@ -51,7 +52,7 @@ class Counter:
             "merchants.erase": {"merchant_id": self.disposable},
             "merchants.get": {"merchant_id": self.till.merchant_id},
             "events.mark_published": {"events": [self.event]},
-            "notices.apply": {"notice": a_notice(self.till, self.held)},
+            "notices.apply": {"notice": self.notice},
             "shop.customers.erase": {"customer_id": self.customer},
             "shop.customers.get": {"customer_id": self.customer},
             "shop.customers.update": {"customer_id": self.customer, "name": "Byron"},
