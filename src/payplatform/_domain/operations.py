@@ -317,7 +317,7 @@ class Operation:
         return (
             f"A {self.kind.noun} of {self.amount} for {self.subject_id}, {self.state}.",
             f"First asked for on {_moment(self.created_at)}, with the key {self.idempotency_key}.",
-            f"Times that recovery has asked since: {self.attempts}; last {_moment(self.updated_at)}.",
+            f"Asked again by recovery: {self.attempts}; last {_moment(self.updated_at)}.",
             f"Its name at the bank is {self.id}; the bank's own reference is {reference}.",
             f"Last of all: {self.reason or 'nothing was heard'}.",
         )
