@@ -479,6 +479,25 @@ def test_a_notice_comes_between_a_question_and_its_answer(world: World) -> None:
     world.close()
 
 
+def test_a_notice_comes_before_the_answer_does(world: World) -> None:
+    """Its caller still waits, and is told the outcome that the notice has brought."""
+    prepare, act = VERBS["capture"]
+    subject = prepare(world)
+
+    def noticed(_: object) -> None:
+        world.wire.after = lambda _: None
+        world.pay.notices.apply(written(world, the_operation(world), ReplyOutcome.APPROVED))
+
+    world.wire.after = noticed
+    told = act(world.shop, subject)
+
+    assert isinstance(told, Payment)
+    assert told.captured == eur("60")
+    assert history(world).count("capture.succeeded") == 1
+    agree(world)
+    world.close()
+
+
 # What changes nothing.
 
 

@@ -121,9 +121,9 @@ FAULTS: Mapping[Fault, FaultRule] = MappingProxyType(
             Moment.BEFORE,
             _SENT,
             "The request is held up, and arrives after max_in_flight_s: TimeoutError.",
-            "None to a bank that remembers ids and reversals: what arrives is a repetition, or is "
-            "declined. Elsewhere what a person has decided not to have happened may happen then; "
-            "a notice tells. Never done twice by itself.",
+            "None where the bank remembers ids and reversals: what arrives is a repetition, or is "
+            "declined. Elsewhere it may be done though a person has decided that it was not; a "
+            "notice tells. It is never done twice for that alone.",
         ),
         Fault.FAIL_BEFORE: _rule(
             Moment.BEFORE, _ANY, "The bank fails before it has done anything: ServerError."
@@ -140,8 +140,8 @@ FAULTS: Mapping[Fault, FaultRule] = MappingProxyType(
             Moment.DURING,
             _SEND,
             "The bank has forgotten this operation id, and takes the request for a new one.",
-            "What is sent again may be done twice, or after its reversal. Not where the bank can "
-            "be asked: then nothing is sent again that it has heard of.",
+            "What is sent again may be done twice, as far as the books allow it. Where the bank "
+            "can be asked, only what arrives in the moment between the question and the request.",
         ),
         Fault.FORGET_REVERSAL: _rule(
             Moment.DURING,
@@ -166,7 +166,8 @@ FAULTS: Mapping[Fault, FaultRule] = MappingProxyType(
             "The answer says declined of what is approved, and approved of what is declined; a "
             "notice tells the truth.",
             "Until the notice comes our books are wrong, and who tries again after the decline may "
-            "pay twice. Then the payment is corrected, or a person decides. Never silently wrong.",
+            "pay twice. Then the payment is corrected, a person decides, or an event tells what "
+            "cannot be corrected any more. It is never silently wrong for good.",
         ),
         Fault.TAKE_BACK: _rule(
             Moment.LATER,

@@ -79,6 +79,7 @@ __all__ = [
 _DAY_S: Final = 86_400.0
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _NOTICE: Final = "notice_"
+_TAKEN_BACK: Final = frozenset({RequestKind.CAPTURE, RequestKind.REFUND})
 
 FULL_CAPABILITIES: Final = BankCapabilities(
     dedups_operation_id_s=7 * _DAY_S,
@@ -213,7 +214,7 @@ class SimulatedBank:
         self._wait(min(self._latency_s, timeout_s))
         order = evolve(
             order,
-            taken_back=order.taken_back or fault is Fault.TAKE_BACK,
+            taken_back=order.taken_back or (fault is Fault.TAKE_BACK and order.kind in _TAKEN_BACK),
             in_part=fault is Fault.APPROVE_IN_PART,
             forgets=fault in (Fault.FORGET_ID, Fault.FORGET_REVERSAL),
         )
