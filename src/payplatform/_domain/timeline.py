@@ -33,9 +33,9 @@ def with_totals(
         facts += event.change
         entry, state = entries.get(event.operation_id or ""), event.state
         if entry is not None and state is not None:
-            under_way[entry.id] = evolve(entry, state=state)
-            if state.is_final:
-                del under_way[entry.id]
+            under_way.pop(entry.id, None)
+            if not state.is_final:
+                under_way[entry.id] = entry
         then = evolve(payment, facts=facts, open_operations=tuple(under_way.values()))
         totals = Totals(**{name: getattr(then, name) for name in fields_dict(Totals)})
         yield evolve(event, totals=totals)
