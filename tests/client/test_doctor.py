@@ -610,11 +610,16 @@ def test_a_list_that_is_damaged_is_named_and_the_others_are_looked_at(patient: P
         if kind is Customer:
             raise StorageUnavailable("no", code=ErrorCode.STORAGE_CORRUPT)
 
-    report = watched(patient.till, "survey", fail).doctor()
+    doctor = watched(patient.till, "survey", fail).doctor
+    report, parts = doctor(), [doctor(limit=1)]
 
     (finding,) = report.findings
     assert (finding.rule, finding.row.strip()) == ("unreadable", "customer")
     assert (report.merchants, report.payments) == (1, 2)
+    while not parts[-1].is_complete and len(parts) < 10:
+        parts.append(doctor(after=parts[-1].position, limit=1))
+    assert [part.findings for part in parts if part.findings] == [(finding,)]
+    assert sum(part.payments for part in parts) == 2
 
 
 @pytest.mark.parametrize("asked", ["survey", "events", "self_check"])

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
 from attrs import frozen
 
-from payplatform._domain.changes import Record
+from payplatform._domain.changes import Record, Subject
+from payplatform._domain.events import Event
 from payplatform._domain.invariants import (
     Finding,
     broken_in_customer,
@@ -116,12 +117,12 @@ def examine(
     known = after is None and limit is None and progress is not None
     total = sum(storage.count(kind) for kind in _KINDS.values()) if known else None
     seen: Counter[str] = Counter()
-    position = after
+    position = after or ""
     walk = _walk(storage, *start)
-    for done, (name, place) in enumerate(islice(walk, limit), start=1):
-        seen[name] += 1
+    for done, step in enumerate(islice(walk, limit), start=1):
+        name, place, position = step
+        seen[name] += bool(place.record_id)
         findings += _findings_at(storage, name, place)
-        position = f"{name} {place.merchant_id} {place.record_id}"
         if progress is not None:
             progress(done, total, name)
     return DoctorReport(
@@ -148,17 +149,23 @@ def _parsed(position: str) -> tuple[str, str, str]:
 
 def _walk(
     storage: Storage, first: str, merchant_id: str, record_id: str
-) -> Iterator[tuple[str, Place]]:
-    """Every place of every kind, from one on. A list that cannot be read is a place, too."""
+) -> Iterator[tuple[str, Place, str]]:
+    """Every place of every kind, each with the position after it.
+
+    A list that cannot be read is a place, too, and after it comes the next list.
+    """
     after = (merchant_id, record_id)
     names = list(_KINDS)
-    for name in names[names.index(first) :]:
+    for at in range(names.index(first), len(names)):
+        name = names[at]
         try:
             while page := storage.survey(_KINDS[name], after=after, limit=PAGE):
-                yield from ((name, place) for place in page)
-                after = (page[-1].merchant_id, page[-1].record_id)
+                for place in page:
+                    after = (place.merchant_id, place.record_id)
+                    yield name, place, " ".join((name, *after))
         except StorageUnavailable as error:
-            yield name, _unreadable_list(error)
+            following = names[at + 1 :] or [name]
+            yield name, _unreadable_list(error), f"{following[0]}  "
         after = ("", "")
 
 
@@ -203,7 +210,7 @@ def _settled(storage: Storage, record: Any) -> Iterable[Finding]:
     for _ in range(_READINGS):
         found = tuple(_broken(storage, record))
         latest = storage.get(record.merchant_id, type(record), record.id) if found else record
-        if latest == record:
+        if latest == record or latest is None:
             return found
         record = latest
     return ()
@@ -260,7 +267,7 @@ def _broken_in_payment(storage: Storage, payment: Payment) -> Iterator[Finding]:
 
 
 def _broken_in_operations(
-    storage: Storage, subject: Payment | PaymentMethod, operations: list[Operation], events: Any
+    storage: Storage, subject: Subject, operations: Sequence[Operation], events: Sequence[Event]
 ) -> Iterator[Finding]:
     for operation in operations:
         merchant_id, key = operation.merchant_id, operation.idempotency_key
@@ -273,6 +280,6 @@ def _broken_in_operations(
         )
 
 
-def _operations(storage: Storage, subject: Payment | PaymentMethod) -> list[Operation]:
+def _operations(storage: Storage, subject: Subject) -> list[Operation]:
     where = Filter(subject_id=subject.id)
     return list(all_records(storage, subject.merchant_id, Operation, where))
