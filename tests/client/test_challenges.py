@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from attrs import evolve
 from till import CHALLENGED, Till, eur
 
 from payplatform import ErrorCode, NotAllowed, OutcomeUnknown, Payment
-from payplatform.banks.simulated import Fault
+from payplatform.banks.simulated import FULL_CAPABILITIES, Fault
 
 UNTIL_ON_FILE = "4000002500003155"
 PASSED_IN_VAIN = "4000008260003178"
@@ -224,4 +225,29 @@ def test_nobody_is_there_to_prove_anything_when_the_merchant_charges() -> None:
     assert later.status == "declined"
     assert later.decline is not None
     assert later.decline.code == "authentication_required"
+    till.close()
+
+
+def test_what_a_person_found_to_be_held_lapses_like_everything_else() -> None:
+    """The resumption got no answer, and the bank cannot be asked: nothing is held for ever."""
+    blind = evolve(FULL_CAPABILITIES, inquiry_by_operation_id=False, dedups_operation_id_s=0.0)
+    till = Till(capabilities=blind)
+    waiting = till.held(number=CHALLENGED)
+    answered(till, waiting)
+    till.bank.next(Fault.LOSE_REPLY)
+    with pytest.raises(OutcomeUnknown):
+        resumed(till, waiting)
+    till.advance(minutes=2)
+    till.pay.recover()
+    [in_review] = till.shop.operations.list_unresolved()
+    till.shop.operations.resolve(
+        in_review.id, outcome="succeeded", actor="Ada", reason="on the statement"
+    )
+    assert till.shop.payments.get(waiting.id).status == "authorized"
+
+    till.advance(days=7)
+    till.pay.recover()
+
+    assert till.shop.payments.get(waiting.id).status == "expired"
+    till.books_agree()
     till.close()

@@ -180,7 +180,7 @@ def _settled_payment(
         version=payment.version + 1,
         facts=payment.facts + change,
         authorization_id=authorizing.id if authorizing else payment.authorization_id,
-        expires_at=_held_until(operation, verdict, world) or payment.expires_at,
+        expires_at=_held_until(operation, authorizing, verdict, world) or payment.expires_at,
         action=_action(payment, operation, verdict),
         decline=_latest_decline(payment, operation, verdict),
         updated_at=world.now,
@@ -301,15 +301,16 @@ def _still_open(subject: Subject, moved: tuple[Operation, ...]) -> tuple[OpenOpe
     return (*left, *back)
 
 
-def _held_until(operation: Operation, verdict: Verdict, world: World) -> datetime | None:
+def _held_until(
+    operation: Operation, authorizing: Operation | None, verdict: Verdict, world: World
+) -> datetime | None:
     """Until when the bank holds what it approved: as it says, else as it declares for all."""
     if verdict.trigger is Trigger.APPROVED and verdict.reply is not None:
         return verdict.reply.expires_at
     lifetime_s = world.bank.authorization_lifetime_s
-    if operation.kind is not OperationKind.AUTHORIZE or lifetime_s is None:
+    if authorizing is None or authorizing.kind is not OperationKind.AUTHORIZE or lifetime_s is None:
         return None
-    resolved = verdict.trigger is Trigger.RESOLVED_SUCCEEDED
-    return operation.created_at + timedelta(seconds=lifetime_s) if resolved else None
+    return operation.created_at + timedelta(seconds=lifetime_s)
 
 
 def _action(payment: Payment, operation: Operation, verdict: Verdict) -> Action | None:
