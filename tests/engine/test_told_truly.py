@@ -219,6 +219,38 @@ def test_an_approval_that_comes_after_a_person_called_it_void_needs_a_person_aga
     world.close()
 
 
+def test_what_a_person_called_void_was_not_reversed_and_its_approval_counts() -> None:
+    """The bank remembers reversals here, but nobody has sent it one."""
+    world = World()
+    payment = world.shop.payments.charge(
+        EUR_100, payment_method=stored_card(world), idempotency_key="sale"
+    )
+    colleague = PayPlatform(
+        storage=world._memory, bank=world.bank, keys=world.keys, now=world.clock
+    )
+
+    def while_it_stands_still_before_the_bank(_: BankRequest) -> None:
+        world.bank.down()
+        for _day in range(30):
+            world.advance(days=1)
+            colleague.recover()
+        world.bank.up()
+        operations = colleague.merchant(world.merchant_id).operations
+        (stuck,) = operations.list_unresolved()
+        operations.resolve(stuck.id, outcome="aborted", actor="Ada", reason="not at the bank")
+
+    world.wire.before = while_it_stands_still_before_the_bank
+    with pytest.raises(OutcomeUnknown) as told:
+        world.shop.payments.refund(payment.id, idempotency_key="return")
+
+    assert told.value.code is ErrorCode.NEEDS_REVIEW
+    (stuck,) = world.shop.operations.list_unresolved()
+    world.shop.operations.resolve(stuck.id, outcome="succeeded", actor="Ada", reason="it is there")
+    assert world.shop.payments.get(payment.id).refunded == EUR_100
+    agree(world)
+    world.close()
+
+
 def test_a_person_who_says_declined_makes_a_decline(world: World) -> None:
     """Whoever asks again is told of it, and `raise_for_decline` raises."""
     method_id = stored_card(world)

@@ -28,7 +28,6 @@ from payplatform._domain.operations import (
 from payplatform._domain.payments import Action
 from payplatform._domain.records import Check
 from payplatform._domain.text import looks_like_card_number
-from payplatform.errors import ErrorCode
 
 _TEXT_LIMIT = 255
 _URL_LIMIT = 2_048
@@ -111,7 +110,7 @@ def read_notice(
     details = (*verdict.details, *_as_heeded(notice))
     if trigger is not Trigger.LATE_APPROVAL:
         return evolve(verdict, trigger=trigger, details=details)
-    if _was_undone(operation, notice, bank):
+    if notice.at <= operation.updated_at and was_reversed(operation, history, bank):
         return None
     return evolve(verdict, trigger=trigger, reason=LATE_APPROVALS[operation.state], details=details)
 
@@ -143,17 +142,19 @@ def _is_old(operation: Operation, notice: BankNotice, history: Sequence[Event]) 
     return False
 
 
-def _was_undone(operation: Operation, notice: BankNotice, bank: BankCapabilities) -> bool:
-    """Whether what was approved then has been reversed since: no contradiction.
+def was_reversed(operation: Operation, history: Sequence[Event], bank: BankCapabilities) -> bool:
+    """Whether the bank has undone an operation, so that its approval from before counts no more.
 
-    Not where nothing was ever sent, for then nothing was reversed either.
+    Only a confirmed reversal does that, at a bank that remembers it: not that nothing was sent, and
+    not a person who called it void.
     """
-    return (
-        operation.state is OperationState.ABORTED
-        and operation.reason != ErrorCode.NOT_SENT
-        and bank.reversal_remembers_unknown
-        and notice.at <= operation.updated_at
-    )
+    steps = (e.type.partition(".")[2] for e in history if e.operation_id == operation.id)
+    states = [step for step in steps if step in _STATES]
+    return bank.reversal_remembers_unknown and states[-2:] == _UNDONE
+
+
+_STATES = frozenset(OperationState)
+_UNDONE = [OperationState.REVERSING, OperationState.ABORTED]
 
 
 def unclear(reason: str) -> Verdict:

@@ -29,7 +29,7 @@ from payplatform._domain.operations import (
 from payplatform._domain.outcomes import late_answer, settle
 from payplatform._domain.payments import Payment
 from payplatform._domain.records import PaymentMethod
-from payplatform._domain.replies import Verdict, read_reply, read_reversal, unclear
+from payplatform._domain.replies import Verdict, read_reply, read_reversal, unclear, was_reversed
 from payplatform._engine.settings import Settings
 from payplatform.errors import (
     CommitUncertain,
@@ -250,10 +250,10 @@ class Exchange:
         """
         if verdict.trigger is not Trigger.APPROVED:
             return False
-        reversed_ = self.bank.capabilities.reversal_remembers_unknown
-        return stored.state is OperationState.DECLINED or (
-            stored.state is OperationState.ABORTED and not reversed_
-        )
+        if stored.state is OperationState.DECLINED:
+            return True
+        history, bank = self.history(self.subject(stored)), self.bank.capabilities
+        return stored.state is OperationState.ABORTED and not was_reversed(stored, history, bank)
 
     def history(self, subject: Subject) -> Sequence[Event]:
         """The events of a payment, or of a payment method."""
