@@ -248,7 +248,7 @@ def doctor(session: Session) -> Exit:
 
 def _examined(session: Session, pay: PayPlatform) -> DoctorReport:
     """The doctor's report, with a bar on standard error while it is made, where a person looks."""
-    if session.json or not session.err.is_terminal:
+    if session.json or not (session.out.is_terminal and session.err.is_terminal):
         return pay.doctor()
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, console=session.err, transient=True) as bar:
