@@ -1,0 +1,308 @@
+"""Draws histories from a seed: the same ones each time, and each unlike the one before.
+
+Law of this file: a number goes in, a history comes out, and nothing else has a say. Each history
+has a temper of its own: some are quiet but for crashes, some have callers that stand still all the
+time, some a bank that never answers straight. Histories that have a little of everything alike
+would hardly ever have much of one thing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection, Sequence
+from typing import Final, TypeVar
+
+from attrs import evolve, frozen
+
+from payplatform.banks.simulated import Fault
+from payplatform.testing.simulate.steps import (
+    Crash,
+    Decide,
+    Door,
+    FollowUp,
+    GoOn,
+    Hear,
+    History,
+    Pay,
+    PowerCut,
+    Publish,
+    Recover,
+    Repeat,
+    Skew,
+    Step,
+    StoreFault,
+    Trouble,
+    Verify,
+    Wait,
+)
+from payplatform.testing.simulate.world import BANKS, is_harmless
+
+T = TypeVar("T")
+
+STEPS: Final = 30
+"""How many steps a history has, about."""
+
+HONEST_FAULTS: Final = frozenset(
+    fault for fault in Fault if any(is_harmless(fault, bank) for bank in BANKS.values())
+)
+"""What may go wrong with a bank that keeps every promise our books rest on."""
+
+# Twice the same request at a bank that does it twice: no protocol can help.
+_NEEDS_DEDUP: Final = frozenset(
+    {
+        Fault.DELIVER_TWICE,
+        Fault.DELAY_REQUEST,
+        Fault.DELAY_PAST_INQUIRY,
+        Fault.DELAY_PAST_PROMISE,
+    }
+)
+
+# Some go wrong together in the same way.
+_FAMILIES: Final = (
+    (Fault.DELAY_REQUEST, Fault.DELAY_PAST_INQUIRY, Fault.DELAY_PAST_PROMISE),
+    (Fault.LOSE_REQUEST, Fault.LOSE_REPLY, Fault.DOWN),
+    (Fault.TAKE_BACK, Fault.LOSE_REPLY),
+)
+
+_CARDS: Final = (
+    *("approves",) * 12,
+    *("declines", "lost", "insufficient_funds"),
+    *("needs_challenge",) * 3,
+    *("needs_challenge_once", "declines_after_challenge"),
+    *("refunds_later", "refunds_fail_later", "refuses_refunds"),
+)
+# Never two: half of it approved, and told with one more on a bad wire, would be what was asked for.
+_AMOUNTS: Final = (100, 100, 100, 101, 60, 10, 3, 1)
+# Alone they fit, and any two of them are too much by one.
+_PARTS: Final = (None, None, 50, 51, 51, 40, 60, 61, 1, 100, 101)
+_CURRENCIES: Final = ("EUR", "EUR", "JPY", "KWD")
+_WAITS: Final = (
+    (1, 46, 46, 46, 61, 61, 120, 600, 3_600, 86_400, 8 * 86_400),
+    (46, 61),
+    (46, 61, 3_700, 3_700),
+)
+# Most calls commit their intent at their fifth port call, ask the bank at the sixth, and then book.
+_STOPS: Final = (*(5, 6, 7, 8) * 4, *(2, 3) * 2, *range(1, 15))
+_SKEWS: Final = (0, 0, 46, -46, 120, 3_600, -3_600)
+_FOLLOWING: Final = ("capture", "capture", "capture", "refund", "refund", "refund")
+_OTHERS: Final = ("void", "void", "increment", "retry", "resume")
+
+
+@frozen(kw_only=True)
+class _Temper:
+    """How likely things are in one history.
+
+    Attributes:
+        bank: that something goes wrong with a call's bank calls.
+        commits: with its commits.
+        stops: that a caller stands still.
+        bursts: that a follow-up comes several times at once.
+        waits: how long may be waited, in seconds.
+        faults: what may go wrong with a bank call.
+    """
+
+    bank: float
+    commits: float
+    stops: float
+    bursts: float
+    waits: Sequence[int]
+    faults: Sequence[Fault]
+
+
+def draw(seed: int, number: int, faults: Collection[Fault] = HONEST_FAULTS) -> History:
+    """Draw a history.
+
+    Args:
+        seed: which sequence of histories.
+        number: which history of it, counted from 0.
+        faults: what may go wrong at the bank.
+    """
+    chance = random.Random(f"{seed}/{number}")  # noqa: S311  # to be repeatable, not unguessable
+    return _Drawing(chance, frozenset(faults)).history(chance.getrandbits(32))
+
+
+def _alone(draw_one: Callable[[], Step]) -> Callable[[], Sequence[Step]]:
+    """What draws a step, as what draws several."""
+    return lambda: (draw_one(),)
+
+
+class _Drawing:
+    """One history being drawn."""
+
+    def __init__(self, chance: random.Random, faults: frozenset[Fault]) -> None:
+        self._chance = chance
+        self._bank = chance.choice([*["that can everything"] * 4, *sorted(BANKS)])
+        possible = sorted(faults - self._impossible())
+        if faults <= HONEST_FAULTS:
+            possible = [fault for fault in possible if is_harmless(fault, BANKS[self._bank])]
+        if self._happens(0.25):
+            family = chance.choice(_FAMILIES)
+            possible = [fault for fault in possible if fault in family]
+        few = chance.sample(possible, k=min(len(possible), chance.choice([1, 2, 4, 30])))
+        self._temper = _Temper(
+            bank=chance.choice([0.0, 0.15, 0.3, 0.6]),
+            commits=chance.choice([0.0, 0.0, 0.1, 0.3]),
+            stops=chance.choice([0.0, 0.2, 0.5, 0.8]),
+            bursts=chance.choice([0.0, 0.2, 0.5]),
+            waits=chance.choice(_WAITS),
+            faults=few,
+        )
+        kinds = {
+            _alone(self._pay): 4,
+            self._follow_ups: 9,
+            self._overtaken: 1,
+            _alone(self._repeat): 3,
+            _alone(self._recover): 3,
+            _alone(self._go_on): chance.choice([2, 6]),
+            _alone(self._wait): 4,
+            _alone(self._crash): chance.choice([0, 1, 3]),
+            _alone(self._hear): 2,
+            _alone(self._publish): 1,
+            _alone(self._verify): 0.5,
+            _alone(self._power_cut): chance.choice([0, 0, 1]),
+            _alone(self._skew): chance.choice([0, 0, 0, 1]),
+            _alone(self._door): 0.5,
+            _alone(self._decide): 0.5,
+        }
+        self._kinds, self._weights = list(kinds), list(kinds.values())
+
+    def history(self, seed: int) -> History:
+        """Draw it."""
+        merchants = self._chance.choice([1, 2, 2, 3])
+        steps: list[Step] = [self._pay()]
+        most = self._chance.randint(STEPS // 2, STEPS * 3 // 2)
+        while len(steps) < most:
+            (kind,) = self._chance.choices(self._kinds, self._weights)
+            steps += kind()
+        return History(
+            seed=seed,
+            bank=self._bank,
+            merchants=merchants,
+            steps=tuple(steps),
+            wakes=self._happens(0.5),
+        )
+
+    def _impossible(self) -> frozenset[Fault]:
+        """What would have this bank do twice what it does not know again."""
+        return _NEEDS_DEDUP if BANKS[self._bank].dedups_operation_id_s == 0 else frozenset()
+
+    def _pay(self) -> Pay:
+        return Pay(
+            process=self._process(),
+            merchant=self._chance.randrange(3),
+            verb=self._chance.choice(["authorize", "authorize", "charge"]),
+            amount_minor=self._chance.choice(_AMOUNTS),
+            currency=self._chance.choice(_CURRENCIES),
+            card=self._chance.choice(_CARDS),
+            payer=self._chance.choice(["customer", "customer", "customer", "guest", "merchant"]),
+            trouble=self._trouble(),
+        )
+
+    def _follow_ups(self) -> Sequence[Step]:
+        """One, or several of one payment at once."""
+        first = self._follow_up()
+        if not self._happens(self._temper.bursts):
+            return (first,)
+        return (first, self._follow_up(payment=first.payment))
+
+    def _overtaken(self) -> Sequence[Step]:
+        """A call stands still for longer than its lease, is overtaken, and goes on."""
+        call = self._pay() if self._happens(0.3) else self._follow_up()
+        stops = Trouble(stops=(self._chance.choice(_STOPS),))
+        return (
+            evolve(call, trouble=stops),
+            Wait(seconds=self._chance.choice([46, 61, 61, 3_700])),
+            self._recover(),
+            self._wait(),
+            # The one who fell asleep last.
+            GoOn(caller=-1),
+        )
+
+    def _follow_up(self, payment: int | None = None) -> FollowUp:
+        verbs = _FOLLOWING if self._happens(0.75) else _OTHERS
+        return FollowUp(
+            process=self._process(),
+            payment=self._near() if payment is None else payment,
+            verb=self._chance.choice(verbs),
+            amount_minor=self._chance.choice(_PARTS),
+            final=self._happens(0.3),
+            card=self._chance.choice(_CARDS),
+            passes=self._chance.choice([True, True, True, False, None]),
+            stranger=self._happens(0.04),
+            trouble=self._trouble(),
+        )
+
+    def _verify(self) -> Step:
+        return Verify(
+            process=self._process(),
+            merchant=self._chance.randrange(3),
+            card=self._chance.choice(_CARDS),
+            trouble=self._trouble(),
+        )
+
+    def _repeat(self) -> Step:
+        return Repeat(
+            process=self._process(),
+            call=self._near(),
+            otherwise=self._happens(0.1),
+            trouble=self._trouble(),
+        )
+
+    def _recover(self) -> Step:
+        return Recover(process=self._process(), trouble=self._trouble())
+
+    def _hear(self) -> Step:
+        return Hear(
+            process=self._process(),
+            notice=self._near(),
+            again=self._happens(0.3),
+            trouble=self._trouble(),
+        )
+
+    def _publish(self) -> Step:
+        return Publish(process=self._process(), trouble=self._trouble())
+
+    def _go_on(self) -> Step:
+        calls = self._chance.choice([None, None, 1, 2, 3])
+        return GoOn(caller=self._near(), calls=calls)
+
+    def _crash(self) -> Step:
+        return Crash(process=self._process())
+
+    def _power_cut(self) -> Step:
+        return PowerCut(seed=self._chance.randrange(1_000))
+
+    def _wait(self) -> Step:
+        return Wait(seconds=self._chance.choice(self._temper.waits))
+
+    def _skew(self) -> Step:
+        return Skew(process=self._process(), seconds=self._chance.choice(_SKEWS))
+
+    def _door(self) -> Step:
+        return Door(is_open=self._happens(0.7))
+
+    def _decide(self) -> Step:
+        return Decide(process=self._process())
+
+    def _trouble(self) -> Trouble:
+        temper, chance = self._temper, self._chance
+        bank: tuple[Fault, ...] = ()
+        if temper.faults and self._happens(temper.bank):
+            bank = tuple(chance.choices(temper.faults, k=chance.choice([1, 1, 2])))
+        commits: tuple[tuple[int, StoreFault], ...] = ()
+        if self._happens(temper.commits):
+            commits = ((chance.randint(1, 3), chance.choice(list(StoreFault))),)
+        stops: tuple[int, ...] = ()
+        if self._happens(temper.stops):
+            stops = (chance.choice(_STOPS),)
+        return Trouble(bank=bank, commits=commits, stops=stops)
+
+    def _process(self) -> int:
+        return self._chance.randrange(2)
+
+    def _near(self) -> int:
+        """A place, rather a recent one."""
+        return self._chance.choice([0, 0, 0, 0, 1, 1, 2, 3])
+
+    def _happens(self, likely: float) -> bool:
+        return self._chance.random() < likely
