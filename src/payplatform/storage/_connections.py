@@ -1,4 +1,4 @@
-"""Connections: one for each thread, and none across a fork.
+"""Connections: one for each thread, none across a fork, and none to a file that is gone.
 
 Law of this file: no connection is open while a process forks. A child that has inherited one must
 not use it, since its COMMIT would commit the parent's transaction; must not close it; and must not
@@ -7,6 +7,9 @@ the parent's for its own: when the parent then closes, the log vanishes under th
 So a fork waits until no thread is at the store, all connections are closed, and each thread opens
 its own again when it needs one. It took an experiment to learn this: six commits were acknowledged
 to such a child, and five were gone.
+
+And no connection is used once another file, or none, is found under the path: what is committed to
+a file without a name is lost with the process, and SQLite would not say so.
 """
 
 from __future__ import annotations
@@ -50,12 +53,17 @@ class _Living(Generic[T]):
                 yield thing
 
 
+_File = tuple[int, int]
+"""Which file it is, whatever it is called: device and number on it."""
+
+
 class _Held:
     """One thread's connection. Whoever uses or closes it holds the lock."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.connection: sqlite3.Connection | None = None
+        self.file: _File | None = None
         self._process = os.getpid()
 
     def close(self) -> None:
@@ -79,10 +87,12 @@ class Connections:
     """The connections of one store, each opened when its thread first needs it.
 
     Args:
+        path: of the file.
         open_one: opens one; it is told whether it is the store's first.
     """
 
-    def __init__(self, open_one: Callable[[bool], sqlite3.Connection]) -> None:
+    def __init__(self, path: str, open_one: Callable[[bool], sqlite3.Connection]) -> None:
+        self._path = path
         self._open_one = open_one
         self._is_first = True
         self._local = threading.local()
@@ -102,8 +112,12 @@ class Connections:
         """
         held = self._of_this_thread()
         with held.lock:
-            if held.connection is None or self._process != os.getpid():
-                held.connection = self._opened()
+            file = self._file()
+            is_own = self._process == os.getpid()
+            if is_own and held.file != file:
+                held.close()
+            if held.connection is None or not is_own:
+                held.connection, held.file = self._opened(), file
             yield held.connection
 
     def discard(self) -> None:
@@ -129,6 +143,14 @@ class Connections:
                 self._held.add(held)
             self._local.held = held
         return held
+
+    def _file(self) -> _File | None:
+        """The file that is under the path now; None if there is none, or it can't be seen."""
+        try:
+            found = os.stat(self._path)  # noqa: PTH116  # asked at every use: no Path is made for it
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _opened(self) -> sqlite3.Connection:
         if self._closed:

@@ -102,7 +102,7 @@ class SQLiteStorage:
             busy_timeout_s=busy_timeout_s,
             journal_mode=journal_mode,
         )
-        self._connections = Connections(partial(connect, self._settings))
+        self._connections = Connections(self._settings.path, partial(connect, self._settings))
         self._must_scrub = False
         with self._connections.mine():
             self._is_open = True
