@@ -74,6 +74,7 @@ class ErrorCode(StrEnum):
     NOT_SUPPORTED_BY_BANK = "not_supported_by_bank"
     NO_STORED_CREDENTIAL = "no_stored_credential"
     NOT_IN_REVIEW = "not_in_review"
+    CONTRADICTS_BOOKS = "contradicts_books"
     CLIENT_CLOSED = "client_closed"
     # of Conflict
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"

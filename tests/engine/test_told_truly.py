@@ -19,10 +19,12 @@ from payplatform import (
     Decline,
     DeclineCode,
     Money,
+    NotAllowed,
     NotFound,
     OutcomeUnknown,
     PayPlatform,
 )
+from payplatform._domain.messages import reversal_of
 from payplatform.banks.simulated import FULL_CAPABILITIES, Fault, SimulatedBank
 from payplatform.errors import ErrorCode, StorageUnavailable
 from payplatform.ports import BankReply, BankRequest, ReplyOutcome, RequestKind
@@ -248,6 +250,61 @@ def test_what_a_person_called_void_was_not_reversed_and_its_approval_counts() ->
     world.shop.operations.resolve(stuck.id, outcome="succeeded", actor="Ada", reason="it is there")
     assert world.shop.payments.get(payment.id).refunded == EUR_100
     agree(world)
+    world.close()
+
+
+def test_a_payment_is_not_started_twice_by_a_person_either() -> None:
+    """The first charge, said to be declined, was approved; by then a retry has paid."""
+    world = World()
+    world.bank.next(Fault.CONTRADICT)
+    card = stored_card(world)
+    payments, operations = world.shop.payments, world.shop.operations
+    first = payments.charge(EUR_100, payment_method=card, idempotency_key="sale")
+    assert first.status == "declined"
+    payments.retry(first.id, payment_method=card, idempotency_key="again")
+    for notice in world.bank.notices():
+        world.pay.notices.apply(notice)
+    (stuck,) = operations.list_unresolved()
+
+    with pytest.raises(NotAllowed) as refused:
+        operations.resolve(stuck.id, outcome="succeeded", actor="Ada", reason="it is there")
+    assert refused.value.code is ErrorCode.CONTRADICTS_BOOKS
+    world.bank.send(reversal_of(stuck), timeout_s=1)
+    operations.resolve(stuck.id, outcome="aborted", actor="Ada", reason="reversed by phone")
+    assert payments.get(first.id).captured == EUR_100
+    agree(world)
+    world.close()
+
+
+def test_a_late_approval_that_has_no_room_any_more_is_written_down_and_changes_nothing() -> None:
+    """The bank says no of a capture, then yes of another that takes all, then yes of the first."""
+    world = World()
+    payment = world.shop.payments.authorize(
+        EUR_100, payment_method=stored_card(world), idempotency_key="hold"
+    )
+    colleague = PayPlatform(
+        storage=world._memory, bank=world.wire, keys=world.keys, now=world.clock
+    )
+    no = Decline(code=DeclineCode.GENERIC_DECLINE)
+
+    def while_the_answer_is_on_its_way(_: BankRequest) -> None:
+        world.wire.after = lambda _: None
+        world.advance(minutes=5)
+        world.wire.heard = lambda reply: evolve(reply, outcome=ReplyOutcome.DECLINED, decline=no)
+        colleague.recover()
+        world.wire.heard = lambda reply: evolve(reply, outcome=ReplyOutcome.APPROVED, decline=None)
+        shop = colleague.merchant(world.merchant_id)
+        shop.payments.capture(payment.id, idempotency_key="all")
+        world.wire.heard = lambda reply: reply
+
+    world.wire.after = while_the_answer_is_on_its_way
+    told = world.shop.payments.capture(payment.id, Money("60", "EUR"), idempotency_key="part")
+
+    assert told.decline is not None
+    assert told.replayed is False
+    assert world.shop.payments.timeline(payment.id)[-1].type == "capture.contradicted"
+    assert world.shop.payments.get(payment.id).captured == EUR_100
+    assert world.pay.doctor().ok
     world.close()
 
 

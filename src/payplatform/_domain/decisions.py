@@ -17,6 +17,7 @@ from payplatform._domain.events import Event
 from payplatform._domain.messages import BankCapabilities
 from payplatform._domain.money import MAX_MINOR, Money
 from payplatform._domain.operations import (
+    STARTING_KINDS,
     Initiator,
     OpenOperation,
     Operation,
@@ -169,6 +170,13 @@ def security_code_not_allowed() -> InvalidRequest:
         code=ErrorCode.SECURITY_CODE_NOT_ALLOWED,
         field="security_code",
     )
+
+
+def is_second_start(operation: Operation, subject: Subject) -> bool:
+    """Whether an operation would start a payment that another one has started already."""
+    if operation.kind not in STARTING_KINDS or not isinstance(subject, Payment):
+        return False
+    return subject.authorization_id not in (None, operation.id)
 
 
 def take_over(operation: Operation, world: World) -> Operation:

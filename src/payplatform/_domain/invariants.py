@@ -217,6 +217,11 @@ def _findings(
         )
 
 
+def has_room(subject: Subject) -> bool:
+    """Whether what was booked last fits beside everything else, with what is under way counted."""
+    return isinstance(subject, PaymentMethod) or not any(broken_bounds(subject))
+
+
 def broken_bounds(payment: Payment) -> Iterator[_Problem]:
     """What of its amounts is out of bounds, with what is under way counted in."""
     facts = payment.facts

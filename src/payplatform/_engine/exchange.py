@@ -13,9 +13,10 @@ from datetime import datetime, timedelta
 
 from attrs import evolve
 
-from payplatform._domain.changes import Subject
+from payplatform._domain.changes import Changes, Subject
 from payplatform._domain.decisions import Step, World
 from payplatform._domain.events import Event
+from payplatform._domain.invariants import has_room
 from payplatform._domain.messages import BankReply, CardDetails, request_for, reversal_of
 from payplatform._domain.operations import (
     LATE_APPROVALS,
@@ -26,7 +27,7 @@ from payplatform._domain.operations import (
     Trigger,
     next_state,
 )
-from payplatform._domain.outcomes import late_answer, settle
+from payplatform._domain.outcomes import contradicted, late_answer, settle
 from payplatform._domain.payments import Payment
 from payplatform._domain.records import PaymentMethod
 from payplatform._domain.replies import Verdict, read_reply, read_reversal, unclear, was_reversed
@@ -231,19 +232,28 @@ class Exchange:
         return self.storage.get(subject.merchant_id, PaymentMethod, subject.payment_method_id)
 
     def _note_late(self, stored: Operation, verdict: Verdict) -> None:
-        if self._is_contradicted(stored, verdict):
-            reason = LATE_APPROVALS[stored.state]
-            self._book(stored, Verdict(trigger=Trigger.LATE_APPROVAL, reason=reason), None)
-            return
+        """Put a late answer on record, and a contradiction before a person."""
         for _ in range(TRIES):
-            changes = late_answer(stored, self.subject(stored), verdict, self.world())
             try:
-                self.storage.commit(changes)
+                self.storage.commit(self._late(stored, verdict))
             except Conflict:
                 continue
             return
 
-    def _is_contradicted(self, stored: Operation, verdict: Verdict) -> bool:
+    def _late(self, operation: Operation, verdict: Verdict) -> Changes:
+        subject = self.subject(operation)
+        # Read after its subject: no older, so that the subject's guard keeps both.
+        stored = self.stored(operation)
+        if not self._is_contradicted(stored, subject, verdict):
+            return late_answer(stored, subject, verdict, self.world())
+        reason = LATE_APPROVALS[stored.state]
+        late = Verdict(trigger=Trigger.LATE_APPROVAL, reason=reason)
+        step = self.settled(stored, late, subject)
+        if step is not None and has_room(step.subject):
+            return step.changes
+        return contradicted(stored, subject, late, self.world())
+
+    def _is_contradicted(self, stored: Operation, subject: Subject, verdict: Verdict) -> bool:
         """Whether a late answer cannot be true together with what is stored.
 
         A bank that remembers reversals has undone what it approved before one: no contradiction.
@@ -252,7 +262,7 @@ class Exchange:
             return False
         if stored.state is OperationState.DECLINED:
             return True
-        history, bank = self.history(self.subject(stored)), self.bank.capabilities
+        history, bank = self.history(subject), self.bank.capabilities
         return stored.state is OperationState.ABORTED and not was_reversed(stored, history, bank)
 
     def history(self, subject: Subject) -> Sequence[Event]:

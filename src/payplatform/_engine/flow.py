@@ -16,13 +16,15 @@ from payplatform._domain.decisions import (
     Step,
     World,
     follow_up,
+    is_second_start,
     require_code_allowed,
     retry_payment,
     start_payment,
     verify_method,
 )
+from payplatform._domain.invariants import has_room
 from payplatform._domain.messages import CardDetails
-from payplatform._domain.operations import ANSWERED_STATES, Operation, OperationState
+from payplatform._domain.operations import ANSWERED_STATES, Operation, OperationState, Trigger
 from payplatform._domain.outcomes import as_told
 from payplatform._domain.payments import Payment
 from payplatform._domain.records import PaymentMethod, SealedCard
@@ -107,15 +109,31 @@ class Flow:
         """Book what a person has found out about an operation that needs review.
 
         Raises:
-            NotAllowed: it is not in review.
+            NotAllowed: it is not in review; or what they say cannot be beside what is booked.
             OutcomeUnknown: it could not be stored.
         """
         if operation.state is not OperationState.NEEDS_REVIEW:
             raise _not_in_review(operation)
+        self._require_room(operation, verdict)
         step = self._exchange.book(operation, verdict)
         if step is None:
             raise _not_in_review(operation)
         return step.operation
+
+    def _require_room(self, operation: Operation, verdict: Verdict) -> None:
+        """What was done at the bank beside all that is booked since is for the bank to undo."""
+        subject = self._exchange.subject(operation)
+        step = self._exchange.settled(operation, verdict, subject)
+        if step is None or verdict.trigger is not Trigger.RESOLVED_SUCCEEDED:
+            return
+        if is_second_start(operation, subject) or not has_room(step.subject):
+            raise NotAllowed(
+                f"the {operation.kind.noun} cannot stand beside what has been booked since: have "
+                "the bank reverse it, then resolve it as aborted",
+                code=ErrorCode.CONTRADICTS_BOOKS,
+                operation_id=operation.id,
+                payment_id=operation.payment_id,
+            )
 
     def _key_is_free(self, command: Command) -> bool:
         key = command.idempotency_key
@@ -192,10 +210,9 @@ class Flow:
                 field="idempotency_key",
             )
         now = self._exchange.now()
-        if known.state is OperationState.IN_FLIGHT and known.lease_until > now:
+        if known.is_held(now):
             raise _in_progress(known)
-        due = known.next_try_at is not None and known.next_try_at <= now
-        if due and known.state not in ANSWERED_STATES:
+        if known.is_due(now) and known.state not in ANSWERED_STATES:
             self._recovery.finish(known)
             return evolve(self._tell_after_asking(known), replayed=True)
         return evolve(self._tell(known), replayed=True)

@@ -11,12 +11,11 @@ from contextlib import suppress
 
 from attrs import evolve
 
-from payplatform._domain.changes import Changes, Subject
-from payplatform._domain.invariants import broken_bounds
+from payplatform._domain.changes import Changes
+from payplatform._domain.invariants import has_room
 from payplatform._domain.messages import BankNotice
 from payplatform._domain.operations import Operation, OperationKind
 from payplatform._domain.outcomes import contradicted
-from payplatform._domain.records import PaymentMethod
 from payplatform._domain.replies import read_notice
 from payplatform._engine.exchange import TRIES, Exchange
 from payplatform.errors import CommitUncertain, Conflict, ErrorCode, NotFound
@@ -66,7 +65,7 @@ class Notices:
         step = None if verdict is None else exchange.settled(operation, verdict, subject)
         if verdict is None or step is None:
             return operation, None
-        if _fits(step.subject):
+        if has_room(step.subject):
             return operation, step.changes
         if subject.open_operations:
             raise _too_early(operation)
@@ -87,10 +86,6 @@ class Notices:
         if resumed is None:
             return operation, notice
         return resumed, evolve(notice, reply=evolve(reply, operation_id=resumed.id))
-
-
-def _fits(subject: Subject) -> bool:
-    return isinstance(subject, PaymentMethod) or not any(broken_bounds(subject))
 
 
 def _too_early(operation: Operation) -> Conflict:

@@ -98,7 +98,9 @@ class Operations(Room):
         Raises:
             InvalidRequest: an argument breaks its rule, or looks like a card number.
             NotFound: this merchant has no such operation.
-            NotAllowed: it is not in review.
+            NotAllowed: `not_in_review`: it needs no review, or not any more.
+                `contradicts_books`: it cannot have succeeded beside what has been booked since:
+                have the bank reverse it, then resolve it as aborted.
             OutcomeUnknown: the decision could not be stored.
         """
         if not isinstance(outcome, str) or outcome not in _OUTCOMES:

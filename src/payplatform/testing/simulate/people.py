@@ -6,11 +6,14 @@ they know nothing of how we came to where we are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import evolve
 
 from payplatform._domain.messages import reversal_of
-from payplatform._domain.operations import STARTING_KINDS, Operation, OperationKind
-from payplatform.banks.simulated import LineState, SimulatedBank
+from payplatform._domain.operations import Operation, OperationKind
+from payplatform.banks.simulated import LineKind, LineState, SimulatedBank
+from payplatform.errors import ErrorCode, NotAllowed
 
 
 def take_challenge(bank: SimulatedBank, handle: str, *, passes: bool) -> None:
@@ -21,16 +24,19 @@ def take_challenge(bank: SimulatedBank, handle: str, *, passes: bool) -> None:
         return
 
 
-def look_up(bank: SimulatedBank, operation: Operation, *, authorization_id: str | None) -> str:
-    """What has become of an operation: `succeeded` if all of it stands, else `aborted`.
+def decide(bank: SimulatedBank, operation: Operation, resolve: Callable[..., Operation]) -> str:
+    """Resolve what needs review, by the bank's statement.
 
-    What stands in part, or started a payment that another operation has started since, is reversed
-    at the bank first.
+    What stands there in part, or cannot stand beside what has been booked since, is reversed at
+    the bank first.
 
     Args:
         bank: whose statement is read.
-        operation: what needs review; of a resume, what counts is the operation it resumed.
-        authorization_id: what the payment's later operations work on.
+        operation: what needs review; of a resume, what counts is the operation that it resumed.
+        resolve: says its outcome.
+
+    Returns:
+        The outcome.
     """
     is_resume = operation.kind is OperationKind.RESUME
     at_bank = (operation.target_id if is_resume else operation.id) or ""
@@ -39,12 +45,17 @@ def look_up(bank: SimulatedBank, operation: Operation, *, authorization_id: str 
         for line in bank.statement(operation.merchant_id)
         if line.operation_id == at_bank
         and line.state is LineState.BOOKED
-        and line.kind not in ("release", "expiry")
+        and line.kind not in (LineKind.RELEASE, LineKind.EXPIRY)
     ]
-    if not standing:
-        return "aborted"
-    is_second = operation.kind in STARTING_KINDS and authorization_id not in (None, operation.id)
-    if sum(standing) == operation.amount.amount_minor and not is_second:
-        return "succeeded"
-    bank.send(reversal_of(evolve(operation, id=at_bank)), timeout_s=1)
+    if sum(standing) == operation.amount.amount_minor:
+        try:
+            resolve(outcome="succeeded")
+        except NotAllowed as refused:
+            if refused.code is not ErrorCode.CONTRADICTS_BOOKS:
+                raise
+        else:
+            return "succeeded"
+    if standing:
+        bank.send(reversal_of(evolve(operation, id=at_bank)), timeout_s=1)
+    resolve(outcome="aborted")
     return "aborted"

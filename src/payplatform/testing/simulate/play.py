@@ -15,14 +15,14 @@ from attrs import frozen
 
 from payplatform._domain.cards import Brand
 from payplatform._domain.money import Money
-from payplatform._domain.operations import Operation, OperationState
+from payplatform._domain.operations import OperationState
 from payplatform._domain.payments import Payment
 from payplatform._domain.records import PaymentMethod
 from payplatform.errors import PayPlatformError
 from payplatform.ports import BankNotice
 from payplatform.testing.simulate.callers import Caller
 from payplatform.testing.simulate.judge import Ask, Judge, Violation
-from payplatform.testing.simulate.people import look_up, take_challenge
+from payplatform.testing.simulate.people import decide, take_challenge
 from payplatform.testing.simulate.steps import (
     NO_TROUBLE,
     Crash,
@@ -355,13 +355,12 @@ class _Game:
         for operation in self.judge.unresolved():
             if operation.state is not OperationState.NEEDS_REVIEW:
                 continue
-            outcome = look_up(
-                self.world.bank, operation, authorization_id=self._authorization_of(operation)
+            operations = pay.merchant(operation.merchant_id).operations
+            resolve = partial(
+                operations.resolve, operation.id, actor="Ada", reason="the bank's statement"
             )
+            outcome = decide(self.world.bank, operation, resolve)
             self.journal.append(f"   resolved: the {operation.kind.noun} {outcome}")
-            pay.merchant(operation.merchant_id).operations.resolve(
-                operation.id, outcome=outcome, actor="Ada", reason="the bank's statement"
-            )
 
     # -- callers
 
@@ -475,11 +474,6 @@ class _Game:
             for payment in self.world.storage.page(merchant_id, Payment, limit=1_000)
         ]
         return sorted(found, key=lambda payment: payment.id)
-
-    def _authorization_of(self, operation: Operation) -> str | None:
-        storage = self.world.storage
-        payment = storage.get(operation.merchant_id, Payment, operation.subject_id)
-        return None if payment is None else payment.authorization_id
 
 
 def _another_id(id_: str) -> str:
