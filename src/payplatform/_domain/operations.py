@@ -7,7 +7,7 @@ trigger instead.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from attrs import field, frozen
@@ -310,6 +310,24 @@ class Operation:
         """The guard that every stored record has; an operation's is its epoch."""
         return self.epoch
 
+    def is_held(self, now: datetime) -> bool:
+        """Whether the caller who claimed it is presumed alive."""
+        is_claimed = self.state is OperationState.IN_FLIGHT and self.lease_until > now
+        return is_claimed and not self.is_ahead_of(now)
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether recovery may look at it now."""
+        if self.next_try_at is None:
+            return False
+        return self.next_try_at <= now or self.is_ahead_of(now)
+
+    def is_ahead_of(self, now: datetime) -> bool:
+        """Whether it was written under a clock that was wrong: then its times count for nothing.
+
+        Nobody is waited for until that time comes; whoever is still at it is fenced off.
+        """
+        return self.updated_at > now + _CLOCKS_PART
+
     @property
     def known(self) -> tuple[str, ...]:
         """What is known, a sentence each: what was asked, when, and what the bank said last."""
@@ -336,6 +354,10 @@ class Operation:
             day=f"{self.created_at:%Y-%m-%d}",
             when=f"on {_moment(self.next_try_at)}" if self.next_try_at else "when it is due",
         )
+
+
+_CLOCKS_PART = timedelta(hours=1)
+"""By how much two clocks that are right may differ: far more than a lease, in case of doubt."""
 
 
 def _moment(at: datetime) -> str:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 from attrs import evolve, frozen
 
@@ -58,7 +59,7 @@ class Recovery:
         """Look at what is due now: at most `limit` operations, and as many lapsed payments."""
         storage, now = self._exchange.storage, self._exchange.now()
         counts: Counter[str] = Counter()
-        for operation in storage.due_operations(now, limit=limit):
+        for operation in self._due(now, limit):
             counts.update(self._looked_at(operation))
         for payment in storage.lapsed_payments(now, limit=limit):
             try:
@@ -67,6 +68,14 @@ class Recovery:
                 continue
             counts["expired"] += 1
         return RecoveryReport(**counts)
+
+    def _due(self, now: datetime, limit: int) -> Sequence[Operation]:
+        """What has come due; then what a clock that was wrong has put off, maybe for years."""
+        due = self._exchange.storage.due_operations(now, limit=limit)
+        if len(due) == limit:
+            return due
+        put_off = self._exchange.storage.due_operations(_ANY_TIME, limit=limit)
+        return [*due, *(o for o in put_off if o.is_ahead_of(now) and o not in due)][:limit]
 
     def _looked_at(self, operation: Operation) -> tuple[str, ...]:
         """What to count for an operation. One that cannot be booked now does not end the run."""
@@ -120,8 +129,12 @@ class Recovery:
         return self._age_s(taken) < bank.dedups_operation_id_s - bank.max_in_flight_s
 
     def _age_s(self, taken: Operation) -> float:
-        """Seconds since the first send. Compared as a number: a bank may say "for ever"."""
-        return (self._exchange.now() - taken.created_at).total_seconds()
+        """Seconds since the first send. Compared as a number: a bank may say "for ever".
+
+        What was begun later than now was begun under a clock that was wrong, at any time.
+        """
+        age_s = (self._exchange.now() - taken.created_at).total_seconds()
+        return age_s if age_s >= 0 else math.inf
 
     def _not_found(self, taken: Operation) -> Verdict:
         """It may be on its way: only a bank that remembers the reversal can end it for sure."""
@@ -155,6 +168,8 @@ class Recovery:
             return self._book(step.operation, self._ask(step.operation))
         return step.operation
 
+
+_ANY_TIME = datetime.max.replace(tzinfo=UTC)
 
 _WAITING = frozenset({OperationState.REQUIRES_ACTION, OperationState.PENDING})
 
