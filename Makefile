@@ -9,10 +9,10 @@ LOCK := $(BIN)/uv pip compile --quiet --no-config --system-certs --universal --p
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test check docs format lock clean
+.PHONY: help demo test test-crash check docs format lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/demo.stamp ## Take a guided tour: charge, decline, refund, crash, recover
 	@here=$$PWD; there=$$(mktemp -d) && trap 'rm -rf "$$there"' EXIT && cd "$$there" \
@@ -20,6 +20,9 @@ demo: .venv/demo.stamp ## Take a guided tour: charge, decline, refund, crash, re
 
 test: .venv/dev.stamp ## Run the tests (TESTS="tests/test_money.py -k yen" picks some)
 	$(BIN)/pytest $(TESTS)
+
+test-crash: .venv/dev.stamp ## Kill processes, cut the power and fail disks at full length: some minutes
+	PAYPLATFORM_CRASH=full $(BIN)/pytest tests/crash
 
 check: .venv/dev.stamp ## Check format, lint, types, architecture and docs
 	$(BIN)/ruff format --check .
