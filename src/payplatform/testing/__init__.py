@@ -9,6 +9,7 @@ that a clock does not need pytest, nor a contract more than the extra `testing` 
 - `NamedCards`: the simulated bank's test cards by what they do.
 - `strategies`: hypothesis strategies for money, cards, texts and whole sequences of commands;
   `Bench` plays them on a shop whose bank and time are yours.
+- `recording_disk`: what a power cut would have left of an SQLite file, and calls that fail.
 - `pay_crash_everywhere`: has your checkout die at each of its port calls in turn.
 - `payplatform.testing.plugin`: fixtures `pay_clock`, `pay_bank`, `pay_faults`, `pay_sandbox`,
   `pay_shop`, `pay_cards` and more, there as soon as the extra `testing` is installed.
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from payplatform.testing.bench import Bench, Command, Told
     from payplatform.testing.cards import NamedCards
     from payplatform.testing.crash_everywhere import pay_crash_everywhere
+    from payplatform.testing.disk import Disk, Image, Loss, recording_disk
     from payplatform.testing.faults import BankFaults
     from payplatform.testing.keys_contract import KeyServiceContract
     from payplatform.testing.repeatable import FakeClock, SeededIds, sequential_ids
@@ -34,13 +36,17 @@ __all__ = [
     "BankFaults",
     "Bench",
     "Command",
+    "Disk",
     "FakeClock",
+    "Image",
     "KeyServiceContract",
+    "Loss",
     "NamedCards",
     "SeededIds",
     "StorageContract",
     "Told",
     "pay_crash_everywhere",
+    "recording_disk",
     "sequential_ids",
     "strategies",
 ]
@@ -50,13 +56,17 @@ _HOMES: Final = {
     "BankFaults": "faults",
     "Bench": "bench",
     "Command": "bench",
+    "Disk": "disk",
     "FakeClock": "repeatable",
+    "Image": "disk",
     "KeyServiceContract": "keys_contract",
+    "Loss": "disk",
     "NamedCards": "cards",
     "SeededIds": "repeatable",
     "StorageContract": "storage_contract",
     "Told": "bench",
     "pay_crash_everywhere": "crash_everywhere",
+    "recording_disk": "disk",
     "sequential_ids": "repeatable",
 }
 
