@@ -55,17 +55,18 @@ class Clock:
 
 @frozen(kw_only=True)
 class Meeting:
-    """Where the callers of one kind meet: a gate for each size of race, and one clock."""
+    """Where the callers of one kind meet: a gate for each size of race, and one clock.
 
+    Attributes:
+        sizes: how many callers the races have, one after the other and over again.
+    """
+
+    sizes: Sequence[int]
     gates: Mapping[int, Gate]
     clock: Clock
 
-    @property
-    def sizes(self) -> Sequence[int]:
-        return tuple(self.gates)
-
     def size(self, race: int) -> int:
-        return self.sizes[race % len(self.gates)]
+        return self.sizes[race % len(self.sizes)]
 
 
 _meeting: Meeting | None = None
@@ -112,14 +113,16 @@ def _play(meeting: Meeting | None, part: Part, place: int, *about: Any) -> dict[
 
 @contextmanager
 def threads(*sizes: int) -> Iterator[Callers]:
-    meeting = Meeting(gates={size: threading.Barrier(size) for size in sizes}, clock=Clock())
+    gates = {size: threading.Barrier(size) for size in sizes}
+    meeting = Meeting(sizes=sizes, gates=gates, clock=Clock())
     with ThreadPoolExecutor(max(sizes)) as executor:
         yield Callers(executor=executor, meeting=meeting, are_processes=False)
 
 
 @contextmanager
 def processes(*sizes: int) -> Iterator[Callers]:
-    meeting = Meeting(gates={size: _FRESH.Barrier(size) for size in sizes}, clock=Clock())
+    gates = {size: _FRESH.Barrier(size) for size in sizes}
+    meeting = Meeting(sizes=sizes, gates=gates, clock=Clock())
     with ProcessPoolExecutor(
         max(sizes), mp_context=_FRESH, initializer=_come_to, initargs=(meeting,)
     ) as executor:

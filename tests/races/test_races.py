@@ -32,10 +32,15 @@ from payplatform import Card, MerchantClient, Operation, PayPlatform
 from payplatform.banks.simulated import SimulatedBank
 from payplatform.cli._bank_books import differences
 
+KINDS = {
+    "threads": lambda: threads(2, 3, 4, 2, 8, 2, 3, 4, 2, 16),
+    "processes": lambda: processes(2, 3, 4),
+}
 
-@pytest.fixture(scope="module", params=["threads", "processes"])
+
+@pytest.fixture(scope="module", params=KINDS)
 def callers(request: pytest.FixtureRequest) -> Iterator[Callers]:
-    with threads(2, 3, 4, 8, 16) if request.param == "threads" else processes(2, 3, 4) as callers:
+    with KINDS[request.param]() as callers:
         yield callers
 
 
