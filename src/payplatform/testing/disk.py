@@ -5,13 +5,6 @@ end of a name that was not synced may be there after a power cut, or not, or in 
 order. What a sync that failed was to make sure never becomes sure by a later one: that is how Linux
 does it. The real files are written too, for SQLite to read, but no sync waits for the real disk.
 
-    with recording_disk(folder) as disk:
-        storage = SQLiteStorage(folder / "books.db")
-        storage.commit(changes)
-        disk.mark("told")
-    for image in disk.images():
-        image.write_to(somewhere)  # what was left; image.marks says what had been told by then
-
 It can also fail while it is used, see `fail_sync`, `fail_write` and `full_after`; and the power can
 be cut in place: `power_off`, close or forget whatever is open, `power_on`.
 """
@@ -100,6 +93,16 @@ def recording_disk(folder: Path) -> Iterator[Disk]:
 
     What is there already counts as safely on the disk. Open stores inside of the block, and close
     them inside.
+
+    Example:
+        ```python
+        with recording_disk(folder) as disk:
+            told = take_a_payment(folder / "shop.db")
+            disk.mark(told)
+        for image in disk.images():
+            image.write_to(another_folder)
+            assert what_is_known(another_folder / "shop.db") >= set(image.marks)
+        ```
 
     Args:
         folder: the one that the SQLite file is in.
