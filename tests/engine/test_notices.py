@@ -120,6 +120,37 @@ def test_a_capture_taken_back_leaves_what_was_there_before(world: World, final: 
     world.close()
 
 
+@pytest.mark.parametrize("closes_first", [True, False])
+@pytest.mark.parametrize("hears_first", [True, False])
+def test_a_final_capture_lets_go_of_what_comes_back_later_too(
+    closes_first: bool, hears_first: bool, world: World
+) -> None:
+    """Whichever comes first, at the bank and here: the final capture, or the other's end."""
+    payments, payment_id = world.shop.payments, authorized(world)
+    world.bank.next(Fault.TAKE_BACK)
+    payments.capture(payment_id, eur("50"), idempotency_key="first")
+    if not closes_first:
+        world.advance(hours=2)
+        assert world.bank.notices()
+    world.bank.next(Fault.LOSE_REPLY)
+    with pytest.raises(OutcomeUnknown):
+        payments.capture(payment_id, eur("30"), final=True, idempotency_key="last")
+    if closes_first:
+        world.advance(hours=2)
+    for hear in (deliver, lambda world: world.pay.recover())[:: 1 if hears_first else -1]:
+        hear(world)
+
+    payment = the_payment(world)
+    assert (payment.captured, payment.voided, payment.capturable) == (
+        eur("30"),
+        eur("70"),
+        eur("0"),
+    )
+    assert the_operation(world, "first").state == "reversed"
+    agree(world)
+    world.close()
+
+
 def test_a_refund_taken_back_can_be_made_again(world: World) -> None:
     payments = world.shop.payments
     payment_id = authorized(world, REFUNDS_TAKEN_BACK)

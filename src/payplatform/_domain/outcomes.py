@@ -38,7 +38,7 @@ def settle(
     *,
     target: Operation | None = None,
     method: PaymentMethod | None = None,
-    history: Sequence[Event] = (),
+    others: Sequence[Operation] = (),
     world: World,
 ) -> Step | None:
     """Book what became of an operation.
@@ -49,8 +49,7 @@ def settle(
         verdict: what is known now.
         target: for a resume, the operation that waits for the cardholder.
         method: the stored card, where its first use by its customer may be agreed by this.
-        history: the subject's events, where something is taken back: as it was booked, so it is
-            undone.
+        others: all operations of the payment, where something is taken back.
         world: the time and ids.
 
     Returns:
@@ -70,7 +69,7 @@ def settle(
             verdict,
             waiting=waiting,
             method=method,
-            history=history,
+            others=others,
             world=world,
         )
     if state is was and _action_of(step.subject) == _action_of(subject):
@@ -168,12 +167,12 @@ def _settled_payment(
     *,
     waiting: Operation | None,
     method: PaymentMethod | None,
-    history: Sequence[Event],
+    others: Sequence[Operation],
     world: World,
 ) -> Step:
     moved = tuple(o for o in (waiting, operation) if o is not None)
     authorizing = _authorizing(moved)
-    change = _change(authorizing or operation, payment, history)
+    change = _change(authorizing or operation, payment, others)
     payment = evolve(payment, open_operations=_still_open(payment, moved))
     payment = evolve(
         payment,
@@ -249,24 +248,29 @@ def _authorizing(moved: tuple[Operation, ...]) -> Operation | None:
     return next(succeeded, None)
 
 
-def _change(operation: Operation, payment: Payment, history: Sequence[Event]) -> Facts:
+def _change(operation: Operation, payment: Payment, others: Sequence[Operation]) -> Facts:
     """What the operation's new state adds to the payment's facts."""
     if operation.state is OperationState.REVERSED:
-        return -(_booked(operation, history) or _effect(operation, payment))
+        return _undone(operation, payment, others)
     if operation.state is OperationState.SUCCEEDED:
         return _effect(operation, payment)
     return NO_CHANGE
 
 
-def _booked(operation: Operation, history: Sequence[Event]) -> Facts | None:
-    """What its success added, as its event tells: of a final capture, also what it released.
+def _undone(operation: Operation, payment: Payment, others: Sequence[Operation]) -> Facts:
+    """What taking it back adds.
 
-    What was started with a challenge has none of its own: its effect was booked with the resume,
-    and depends on nothing but its amount.
+    A final capture lets go of the rest for as long as it stands, also of what comes back later; so
+    in whatever order the bank and we hear of both, the same is let go in the end.
     """
-    success = f"{operation.kind}.{OperationState.SUCCEEDED}"
-    own = (e for e in history if (e.type, e.operation_id) == (success, operation.id))
-    return next((event.change for event in own), None)
+    if operation.kind is not OperationKind.CAPTURE:
+        return -_effect(operation, payment)
+    facts, amount = payment.facts, operation.amount.amount_minor
+    standing = [o for o in others if o.state is OperationState.SUCCEEDED and o.id != operation.id]
+    voided = sum(o.amount.amount_minor for o in standing if o.kind is OperationKind.VOID)
+    if any(o.final for o in standing):
+        voided = facts.authorized - (facts.captured - amount) - facts.expired
+    return Facts(captured=-amount, voided=voided - facts.voided)
 
 
 def _effect(operation: Operation, payment: Payment) -> Facts:

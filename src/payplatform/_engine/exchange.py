@@ -31,6 +31,7 @@ from payplatform._domain.outcomes import contradicted, late_answer, settle
 from payplatform._domain.payments import Payment
 from payplatform._domain.records import PaymentMethod
 from payplatform._domain.replies import Verdict, read_reply, read_reversal, unclear, was_reversed
+from payplatform._engine.pages import all_records
 from payplatform._engine.settings import Settings
 from payplatform.errors import (
     CommitUncertain,
@@ -40,7 +41,7 @@ from payplatform.errors import (
     OutcomeUnknown,
     StorageUnavailable,
 )
-from payplatform.ports import Bank, Storage
+from payplatform.ports import Bank, Filter, Storage
 
 TRIES = 100
 """How often a stale guard is read and decided again. Each round that we lose, somebody else wins,
@@ -220,7 +221,7 @@ class Exchange:
             self._scheduled(operation, verdict, world.now),
             target=waiting,
             method=self._agreeing_method(waiting or operation, subject),
-            history=self.history(subject) if verdict.trigger is Trigger.TAKEN_BACK else (),
+            others=self._operations(subject) if verdict.trigger is Trigger.TAKEN_BACK else (),
             world=world,
         )
 
@@ -268,6 +269,11 @@ class Exchange:
     def history(self, subject: Subject) -> Sequence[Event]:
         """The events of a payment, or of a payment method."""
         return self.storage.events(subject.merchant_id, subject.id)
+
+    def _operations(self, subject: Subject) -> Sequence[Operation]:
+        """All operations of a payment, or of a payment method."""
+        where = Filter(subject_id=subject.id)
+        return tuple(all_records(self.storage, subject.merchant_id, Operation, where))
 
     def target(self, operation: Operation) -> Operation | None:
         """The operation that this one works on at the bank, if any."""

@@ -358,7 +358,7 @@ class Desk:
     def _capture(self, order: Order, account: _Account) -> Answer:
         rest = _rest_of(account.held(), order)
         answer = self._booked(order, account, LineKind.CAPTURE)
-        if rest and (order.final or not self._offers.multi_capture):
+        if rest and self._closes(order):
             self.books.append(self._line(order, account.target, LineKind.RELEASE, rest))
         return self._for_a_while(answer, order.taken_back or account.target.taken_back)
 
@@ -429,9 +429,29 @@ class Desk:
     def _unbook(self, answer: Answer, code: DeclineCode, bank_code: str) -> Answer:
         """Let what an operation has moved count no more, and answer for it with a decline."""
         self.books.mark_lines(answer.merchant_id, answer.operation_id, LineState.REVERSED)
+        if answer.kind is RequestKind.CAPTURE:
+            self._release_rest(answer)
         if answer.outcome is ReplyOutcome.DECLINED:
             return answer
         return self._kept(_turned_down(answer, code, bank_code))
+
+    def _release_rest(self, undone: Answer) -> None:
+        """Let go of what comes back to an authorization that another capture has closed."""
+        target = self.books.answer(undone.merchant_id, undone.target_id or "")
+        if target is None:
+            return
+        lines = self.books.lines(undone.merchant_id, target.operation_id)
+        rest = position_of(lines).uncaptured
+        standing = (line for line in lines if line.state is LineState.BOOKED)
+        captures = (line for line in standing if line.kind is LineKind.CAPTURE)
+        answers = (self.books.answer(at.merchant_id, at.operation_id) for at in captures)
+        closing = next((answer for answer in answers if answer and self._closes(answer)), None)
+        if closing is not None and rest > 0:
+            self.books.append(self._line(closing, target, LineKind.RELEASE, rest))
+
+    def _closes(self, order: Order) -> bool:
+        """Whether a capture lets go of the rest for as long as it stands."""
+        return order.final or not self._offers.multi_capture
 
     def _account(self, order: Order) -> _Account:
         target = self.books.answer(order.merchant_id, order.target_id or "")
