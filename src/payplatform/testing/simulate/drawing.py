@@ -16,6 +16,7 @@ from attrs import evolve, frozen
 
 from payplatform.banks.simulated import Fault
 from payplatform.testing.simulate.steps import (
+    NO_TROUBLE,
     Crash,
     Decide,
     Door,
@@ -72,7 +73,7 @@ _CARDS: Final = (
     *("refunds_later", "refunds_fail_later", "refuses_refunds"),
 )
 # Never two: half of it approved, and told with one more on a bad wire, would be what was asked for.
-_AMOUNTS: Final = (100, 100, 100, 101, 60, 10, 3, 1)
+_AMOUNTS: Final = (100, 100, 100, 100, 101, 60, 3, 1)
 # Alone they fit, and any two of them are too much by one.
 _PARTS: Final = (None, None, 50, 51, 51, 40, 60, 61, 1, 100, 101)
 _CURRENCIES: Final = ("EUR", "EUR", "JPY", "KWD")
@@ -150,7 +151,8 @@ class _Drawing:
         kinds = {
             _alone(self._pay): 4,
             self._follow_ups: 9,
-            self._overtaken: 1,
+            self._overtaken: 0.7,
+            self._overtaken_recovery: 0.4,
             _alone(self._repeat): 3,
             _alone(self._recover): 3,
             _alone(self._go_on): chance.choice([2, 6]),
@@ -161,7 +163,7 @@ class _Drawing:
             _alone(self._verify): 0.5,
             _alone(self._power_cut): chance.choice([0, 0, 1]),
             _alone(self._skew): chance.choice([0, 0, 0, 1]),
-            _alone(self._door): 0.5,
+            self._outage: 0.3,
             _alone(self._decide): 0.5,
         }
         self._kinds, self._weights = list(kinds), list(kinds.values())
@@ -169,7 +171,9 @@ class _Drawing:
     def history(self, seed: int) -> History:
         """Draw it."""
         merchants = self._chance.choice([1, 2, 2, 3])
-        steps: list[Step] = [self._pay()]
+        # The first payment goes well, so that there is something to go on with.
+        first = evolve(self._pay(), amount_minor=100, card="approves", payer="customer")
+        steps: list[Step] = [evolve(first, trouble=NO_TROUBLE)]
         most = self._chance.randint(STEPS // 2, STEPS * 3 // 2)
         while len(steps) < most:
             (kind,) = self._chance.choices(self._kinds, self._weights)
@@ -208,13 +212,28 @@ class _Drawing:
     def _overtaken(self) -> Sequence[Step]:
         """A call stands still for longer than its lease, is overtaken, and goes on."""
         call = self._pay() if self._happens(0.3) else self._follow_up()
-        stops = Trouble(stops=(self._chance.choice(_STOPS),))
+        before_it_asks = Trouble(stops=(self._chance.choice([*_STOPS, *(6,) * 20]),))
         return (
-            evolve(call, trouble=stops),
+            evolve(call, trouble=before_it_asks),
             Wait(seconds=self._chance.choice([46, 61, 61, 3_700])),
             self._recover(),
-            self._wait(),
+            Wait(seconds=self._chance.choice([1, 46, 3_700, 3_700])),
             # The one who fell asleep last.
+            GoOn(caller=-1),
+        )
+
+    def _overtaken_recovery(self) -> Sequence[Step]:
+        """Whoever recovers what a dead caller left behind stands still, and is overtaken too."""
+        call, first = self._follow_up(), self._recover()
+        stops = Trouble(stops=(self._chance.choice([2, 3, 4, 5, 6, 7]),))
+        return (
+            evolve(call, trouble=Trouble(stops=(6,))),
+            Crash(process=call.process),
+            Wait(seconds=61),
+            evolve(first, trouble=stops),
+            Wait(seconds=61),
+            self._recover(),
+            Wait(seconds=self._chance.choice([1, 46, 3_700, 3_700])),
             GoOn(caller=-1),
         )
 
@@ -224,6 +243,7 @@ class _Drawing:
             process=self._process(),
             payment=self._near() if payment is None else payment,
             verb=self._chance.choice(verbs),
+            willing=self._happens(0.8),
             amount_minor=self._chance.choice(_PARTS),
             final=self._happens(0.3),
             card=self._chance.choice(_CARDS),
@@ -248,7 +268,7 @@ class _Drawing:
             trouble=self._trouble(),
         )
 
-    def _recover(self) -> Step:
+    def _recover(self) -> Recover:
         return Recover(process=self._process(), trouble=self._trouble())
 
     def _hear(self) -> Step:
@@ -278,8 +298,10 @@ class _Drawing:
     def _skew(self) -> Step:
         return Skew(process=self._process(), seconds=self._chance.choice(_SKEWS))
 
-    def _door(self) -> Step:
-        return Door(is_open=self._happens(0.7))
+    def _outage(self) -> Sequence[Step]:
+        """The bank is down for a while."""
+        meanwhile = self._chance.choice([self._follow_up, self._repeat, self._recover])
+        return (Door(is_open=False), meanwhile(), self._wait(), Door(is_open=True))
 
     def _decide(self) -> Step:
         return Decide(process=self._process())

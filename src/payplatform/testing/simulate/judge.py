@@ -288,7 +288,7 @@ class Judge:
         if before != answer:
             raise Violation("told", f"one caller was told {before}, and another {answer}")
         effects = self._effects(operation)
-        if answer == "no" and operation.kind is OperationKind.RESUME:
+        if answer != "yes" and operation.kind is OperationKind.RESUME:
             return  # that attempt is over; another one may succeed
         if effects is None or (answer == "yes" and operation.subject_id in self._went_back):
             return

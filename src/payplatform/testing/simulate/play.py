@@ -15,7 +15,7 @@ from attrs import frozen
 
 from payplatform._domain.cards import Brand
 from payplatform._domain.money import Money
-from payplatform._domain.operations import OperationState
+from payplatform._domain.operations import OperationKind, OperationState
 from payplatform._domain.payments import Payment
 from payplatform._domain.records import PaymentMethod
 from payplatform.errors import PayPlatformError
@@ -225,27 +225,30 @@ class _Game:
         if step.stranger:
             others = [id_ for id_ in self.world.merchants if id_ != merchant_id]
             merchant_id = others[0] if others else merchant_id
-        given = self._given(step, payment, merchant_id)
+        verb = _verb(step, payment)
+        given = self._given(step, verb, payment, merchant_id)
         if given is None:
             return
         amount = step.amount_minor
         about: tuple[object, ...] = (payment.id,)
         other: tuple[object, ...] = (_another_id(payment.id),)
-        if amount is not None and step.verb not in ("retry", "resume"):
+        if amount is not None and verb not in ("retry", "resume"):
             other = (payment.id, Money.minor(amount + 1, payment.currency))
             about = (payment.id, Money.minor(amount, payment.currency))
-        verb = ("payments", step.verb)
-        self._ask(step, merchant_id, verb=verb, about=about, other=other, given=given)
+        room_and_verb = ("payments", verb)
+        self._ask(step, merchant_id, verb=room_and_verb, about=about, other=other, given=given)
 
-    def _given(self, step: FollowUp, payment: Payment, merchant_id: str) -> dict[str, Any] | None:
+    def _given(
+        self, step: FollowUp, verb: str, payment: Payment, merchant_id: str
+    ) -> dict[str, Any] | None:
         """What goes along with a verb; None where it would have nothing to say."""
-        if step.verb == "capture":
+        if verb == "capture":
             return {"final": step.final}
-        if step.verb == "retry":
+        if verb == "retry":
             return {"payment_method": self.world.method(merchant_id, step.card, of_guest=False)}
-        if step.verb == "increment" and step.amount_minor is None:
+        if verb == "increment" and step.amount_minor is None:
             return None
-        if step.verb == "resume" and payment.action is not None and step.passes is not None:
+        if verb == "resume" and payment.action is not None and step.passes is not None:
             take_challenge(self.world.bank, payment.action.url, passes=step.passes)
         return {}
 
@@ -474,6 +477,17 @@ class _Game:
             for payment in self.world.storage.page(merchant_id, Payment, limit=1_000)
         ]
         return sorted(found, key=lambda payment: payment.id)
+
+
+def _verb(step: FollowUp, payment: Payment) -> str:
+    """What is asked: as drawn, or the first thing that the payment allows."""
+    allowed = sorted(_VERBS.get(kind, kind.value) for kind in payment.allowed_operations)
+    if not step.willing or step.verb in allowed or not allowed:
+        return step.verb
+    return allowed[0]
+
+
+_VERBS: Final = {OperationKind.SALE: "retry", OperationKind.AUTHORIZE: "retry"}
 
 
 def _another_id(id_: str) -> str:

@@ -24,6 +24,7 @@ _PLAIN: Final[dict[str, object]] = {
     "currency": "EUR",
     "card": "approves",
     "payer": "customer",
+    "willing": False,
     "final": False,
     "passes": True,
     "stranger": False,

@@ -98,16 +98,19 @@ class FollowUp:
 
     Attributes:
         payment: which, counted back from the newest.
+        verb: what is asked.
+        willing: whether to ask for something else where the payment does not allow the verb.
         amount_minor: None for all there is.
         final: of a capture.
         card: of a retry.
         passes: of a resume: whether the cardholder has passed the challenge by then; None: not yet.
-        merchant: None for the payment's own; else another may ask for it, who must not find it.
+        stranger: whether another merchant asks for it, who must not find it.
     """
 
     process: int
     payment: int
     verb: str
+    willing: bool = False
     amount_minor: int | None = None
     final: bool = False
     card: str = "approves"
@@ -119,8 +122,9 @@ class FollowUp:
         amount = "" if self.amount_minor is None else f" {self.amount_minor} of"
         final = " (final)" if self.final else ""
         stranger = ", by another merchant" if self.stranger else ""
+        willing = " (or what is allowed)" if self.willing else ""
         return (
-            f"process {self.process}: {self.verb}{amount} payment {-1 - self.payment}"
+            f"process {self.process}: {self.verb}{willing}{amount} payment {-1 - self.payment}"
             f"{final}{stranger}{self.trouble}"
         )
 

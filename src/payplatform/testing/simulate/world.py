@@ -58,15 +58,19 @@ BANKS: Final[Mapping[str, BankCapabilities]] = {
 """The banks that a history may have; each does what it declares."""
 
 
+def remembers(bank: BankCapabilities) -> bool:
+    """Whether a bank knows an id again whenever it comes, also one that was reversed unseen."""
+    week_s = FULL_CAPABILITIES.dedups_operation_id_s
+    return bank.reversal_remembers_unknown and bank.dedups_operation_id_s >= week_s
+
+
 def is_harmless(fault: Fault, bank: BankCapabilities) -> bool:
     """Whether a bank that does this keeps every promise that our books rest on.
 
-    What arrives later than promised is only a repetition, or is declined, at a bank that remembers
-    both ids and reversals.
+    What arrives later than promised is only a repetition, or is declined, at one that remembers.
     """
     if fault is Fault.DELAY_PAST_PROMISE:
-        week_s = FULL_CAPABILITIES.dedups_operation_id_s
-        return bank.reversal_remembers_unknown and bank.dedups_operation_id_s >= week_s
+        return remembers(bank)
     return not FAULTS[fault].breaks_promise
 
 
@@ -378,12 +382,20 @@ class _StorePort(_Port):
 
 
 class _BankPort(_Port):
-    """The bank: its answers may go wrong."""
+    """The bank: its answers may go wrong.
+
+    A bank that remembers can be reached by whoever wakes up after any time. To one that does not,
+    no adapter may send later than it promises to its caller.
+    """
 
     def send(self, request: BankRequest, *, timeout_s: float) -> BankReply:
+        world = self._world
+        latest = world.clock() + timedelta(seconds=timeout_s)
         is_reversal = request.kind is RequestKind.REVERSAL
         self._strike(Call.REVERSAL if is_reversal else Call.SEND, request.operation_id)
-        return self._world.bank.send(request, timeout_s=timeout_s)
+        if world.clock() > latest and not remembers(world.bank.capabilities):
+            raise TimeoutError("it is too late to send this")
+        return world.bank.send(request, timeout_s=timeout_s)
 
     def inquire(self, merchant_id: str, operation_id: str, *, timeout_s: float) -> BankReply:
         self._strike(Call.INQUIRY, operation_id)
