@@ -391,18 +391,19 @@ class _BankPort(_Port):
     def send(self, request: BankRequest, *, timeout_s: float) -> BankReply:
         world = self._world
         latest = world.clock() + timedelta(seconds=timeout_s)
-        is_reversal = request.kind is RequestKind.REVERSAL
-        self._strike(Call.REVERSAL if is_reversal else Call.SEND, request.operation_id)
+        caller = world.meet()
         if world.clock() > latest and not remembers(world.bank.capabilities):
             raise TimeoutError("it is too late to send this")
+        is_reversal = request.kind is RequestKind.REVERSAL
+        self._strike(caller, Call.REVERSAL if is_reversal else Call.SEND, request.operation_id)
         return world.bank.send(request, timeout_s=timeout_s)
 
     def inquire(self, merchant_id: str, operation_id: str, *, timeout_s: float) -> BankReply:
-        self._strike(Call.INQUIRY, operation_id)
+        self._strike(self._world.meet(), Call.INQUIRY, operation_id)
         return self._world.bank.inquire(merchant_id, operation_id, timeout_s=timeout_s)
 
-    def _strike(self, call: Call, operation_id: str) -> None:
-        caller = self._world.meet()
+    def _strike(self, caller: Caller | None, call: Call, operation_id: str) -> None:
+        """Have the bank fail at this call, if it was drawn to."""
         if caller is None:
             return
         caller.sent += call is Call.SEND
