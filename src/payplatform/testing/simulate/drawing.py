@@ -223,16 +223,24 @@ class _Drawing:
         )
 
     def _overtaken_recovery(self) -> Sequence[Step]:
-        """Whoever recovers what a dead caller left behind stands still, and is overtaken too."""
-        call, first = self._follow_up(), self._recover()
-        stops = Trouble(stops=(self._chance.choice([2, 3, 4, 5, 6, 7]),))
+        """Whoever recovers what a dead caller left behind stands still, and is overtaken too.
+
+        The amount is one that would fit twice.
+        """
+        call = evolve(
+            self._follow_up(),
+            verb=self._chance.choice(["capture", "refund"]),
+            amount_minor=self._chance.choice([50, 40, 1]),
+            final=False,
+        )
+        stops = Trouble(stops=(self._chance.choice([2, 3, 4, 5, 5, 5, 6, 6]),))
         return (
             evolve(call, trouble=Trouble(stops=(6,))),
             Crash(process=call.process),
             Wait(seconds=61),
-            evolve(first, trouble=stops),
+            Recover(process=self._process(), trouble=stops),
             Wait(seconds=61),
-            self._recover(),
+            Recover(process=self._process()),
             Wait(seconds=self._chance.choice([1, 46, 3_700, 3_700])),
             GoOn(caller=-1),
         )
