@@ -9,7 +9,7 @@ LOCK := $(BIN)/uv pip compile --quiet --no-config --system-certs --universal --p
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-crash check docs format lock clean
+.PHONY: help demo test test-crash simulate mutants check docs format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,13 @@ test: .venv/dev.stamp ## Run the tests (TESTS="tests/test_money.py -k yen" picks
 
 test-crash: .venv/dev.stamp ## Kill processes, cut the power and fail disks at full length: some minutes
 	PAYPLATFORM_CRASH=full $(BIN)/pytest tests/crash
+
+simulate: .venv/dev.stamp ## Play histories in which everything goes wrong (HISTORIES=20000 STORAGE=sqlite SEED=7)
+	$(BIN)/python -m payplatform.testing.simulate --histories $(or $(HISTORIES),2000) \
+		--storage $(or $(STORAGE),memory) $(if $(SEED),--seed $(SEED))
+
+mutants: .venv/dev.stamp ## See that the simulator catches each planted defect
+	$(BIN)/python -m payplatform.testing.simulate --mutants --seed $(or $(SEED),1) --histories 5000
 
 check: .venv/dev.stamp ## Check format, lint, types, architecture and docs
 	$(BIN)/ruff format --check .

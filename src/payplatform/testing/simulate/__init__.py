@@ -10,17 +10,24 @@ with the bank's. The same seed plays the same histories to the byte, on every st
     python -m payplatform.testing.simulate --seed 1 --histories 20000 --storage memory
 """
 
+from payplatform.testing.simulate import steps
 from payplatform.testing.simulate.drawing import HONEST_FAULTS
 from payplatform.testing.simulate.mutants import MUTANTS, Mutant
+from payplatform.testing.simulate.play import Outcome, play_in_memory
 from payplatform.testing.simulate.running import Caught, Failure, Report, catch, simulate
+from payplatform.testing.simulate.steps import History
 
 __all__ = [
     "HONEST_FAULTS",
     "MUTANTS",
     "Caught",
     "Failure",
+    "History",
     "Mutant",
+    "Outcome",
     "Report",
     "catch",
+    "play_in_memory",
     "simulate",
+    "steps",
 ]

@@ -43,7 +43,7 @@ from payplatform.testing.simulate.steps import (
     Verify,
     Wait,
 )
-from payplatform.testing.simulate.world import Shelf, World, card_named
+from payplatform.testing.simulate.world import MemoryShelf, Shelf, World, card_named
 
 T = TypeVar("T")
 
@@ -70,6 +70,18 @@ class Outcome:
     excused: int
     digest: bytes
     journal: tuple[str, ...]
+
+
+def play_in_memory(history: History) -> Outcome:
+    """Play a history of your own on a store in memory.
+
+    Args:
+        history: what happens.
+
+    Returns:
+        What came of it; `violation` is None if no rule was broken.
+    """
+    return play(history, MemoryShelf())
 
 
 def play(history: History, shelf: Shelf) -> Outcome:
