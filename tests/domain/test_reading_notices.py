@@ -102,24 +102,40 @@ def test_what_was_told_of_another_operation_makes_nothing_old() -> None:
     assert read_notice(CAPTURE, earlier, history=history, bank=FORGETS) is not None
 
 
+REVERSED = ("in_doubt", "reversing", "aborted")
+
+
 @pytest.mark.parametrize(
-    ("bank", "reason", "hour", "is_news"),
+    ("bank", "states", "hour", "is_news"),
     [
-        (REMEMBERS, None, 11, False),
-        (REMEMBERS, None, 12, False),
-        (REMEMBERS, None, 13, True),
-        (REMEMBERS, "not_sent", 11, True),
-        (FORGETS, None, 11, True),
+        (REMEMBERS, REVERSED, 11, False),
+        (REMEMBERS, REVERSED, 12, False),
+        (REMEMBERS, REVERSED, 13, True),
+        (REMEMBERS, (*REVERSED, "late_answer"), 11, False),
+        (REMEMBERS, ("aborted",), 11, True),
+        (REMEMBERS, ("in_doubt", "reversing", "needs_review", "aborted"), 11, True),
+        (FORGETS, REVERSED, 11, True),
     ],
 )
 def test_what_was_approved_before_its_reversal_is_no_news_where_that_is_remembered(
-    bank: BankCapabilities, reason: str | None, hour: int, is_news: bool
+    bank: BankCapabilities, states: tuple[str, ...], hour: int, is_news: bool
 ) -> None:
-    """Not where nothing was sent, for then nothing was reversed."""
-    aborted = evolve(CAPTURE, state=S.ABORTED, reason=reason)
+    """Not where nothing was sent, or a person called it void: then nothing was reversed."""
+    aborted = evolve(CAPTURE, state=S.ABORTED)
+    history = [
+        Event(
+            id=f"evt_{number}",
+            merchant_id=aborted.merchant_id,
+            subject_id=aborted.subject_id,
+            number=number,
+            type=f"capture.{state}",
+            at=NOW,
+            operation_id=aborted.id,
+        )
+        for number, state in enumerate(states, start=1)
+    ]
+    notice = told(R.APPROVED, at=NOW.replace(hour=hour))
 
-    verdict = read_notice(
-        aborted, told(R.APPROVED, at=NOW.replace(hour=hour)), history=(), bank=bank
-    )
+    verdict = read_notice(aborted, notice, history=history, bank=bank)
 
     assert (verdict is not None) is is_news
