@@ -119,6 +119,7 @@ def test_every_fault_strikes_and_ends_well(
 ) -> None:
     """The test runs once for each; a fault that had not struck would still be on the script."""
     assert pay_fault in BankFaults.all
+    assert pay_bank._plan._script == [(pay_fault, None)]
     with suppress(PayPlatformError):
         charge(pay_shop, card)
     assert pay_bank._plan._script == []
@@ -155,7 +156,7 @@ def test_after_a_good_end_nothing_goes_wrong_any_more(
 
 
 def test_what_the_bank_takes_back_is_told_by_a_notice_in_the_end(
-    pay_shop: MerchantClient, card: str, pay_faults: BankFaults
+    pay_shop: MerchantClient, card: str, pay_faults: BankFaults, pay_bank: SimulatedBank
 ) -> None:
     payment = charge(pay_shop, card)
     pay_faults.next("take_back")
@@ -165,6 +166,7 @@ def test_what_the_bank_takes_back_is_told_by_a_notice_in_the_end(
     pay_faults.end_well()
 
     assert pay_shop.payments.get(payment.id).status == "captured"
+    assert not pay_bank.notices()
 
 
 def test_an_authorization_is_not_left_to_expire(

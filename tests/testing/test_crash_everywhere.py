@@ -141,6 +141,20 @@ def test_a_payment_is_an_answer_by_its_status(shop: MerchantClient) -> Act:
 
 
 @pay_crash_everywhere
+def test_an_exception_is_no_answer_even_if_there_is_none_to_give(shop: MerchantClient) -> Act:
+    order = an_order(shop)
+
+    def silent(shop: MerchantClient) -> None:
+        try:
+            charge(shop, order, order.key)
+        except BankUnavailable:
+            order.tries += 1
+            raise
+
+    return silent
+
+
+@pay_crash_everywhere
 def test_a_decline_is_an_answer(shop: MerchantClient, pay_cards: NamedCards) -> Act:
     order = Order(shop.payment_methods.create(card=pay_cards.declines).id)
 
@@ -233,6 +247,49 @@ def test_it_dies_before_and_after_each_port_call_and_goes_on_in_three_ways(
     calls = fate.calls[1:]  # the first one was to find the merchant
     assert len(prepared) == len(set(prepared)) == 1 + 2 * 3 * len(calls)
     assert all(runs.count(merchant_id) >= 2 for merchant_id in prepared[1:])
+
+
+def test_the_next_try_is_made_at_once_or_later_or_after_a_recovery(
+    pay_world: World, pay_clock: FakeClock
+) -> None:
+    """Seen where it died just after the bank had done it: what the next try finds, and when."""
+    found: dict[str, list[tuple[str | None, float]]] = {}
+
+    def prepare(shop: MerchantClient) -> Act:
+        order, start = an_order(shop), pay_clock()
+        seen = found.setdefault(shop.id, [])
+
+        def checked_out(shop: MerchantClient) -> str:
+            known = shop.operations.find(idempotency_key=order.key)
+            state = None if known is None else str(known.state)
+            seen.append((state, (pay_clock() - start).total_seconds()))
+            return right(shop, order)
+
+        return checked_out
+
+    crash_everywhere(prepare, world=pay_world)
+
+    second_tries = {tries[1] for tries in found.values() if len(tries) > 1}
+    assert second_tries == {
+        (None, 0.0),
+        (None, 120.0),
+        ("in_flight", 0.0),
+        ("in_flight", 120.0),
+        ("succeeded", 0.0),
+        ("succeeded", 120.0),
+        ("aborted", 120.0),
+    }
+
+
+def test_the_sandbox_of_the_same_test_is_not_in_its_way(
+    pay_world: World, pay_shop: MerchantClient
+) -> None:
+    order = an_order(pay_shop)
+    assert right(pay_shop, order) == THANKS
+
+    crash_everywhere(with_an_order(right), world=pay_world)
+
+    assert len(list(pay_shop.payments.list())) == 1
 
 
 def test_what_a_dead_process_still_does_reaches_nobody(pay_world: World) -> None:

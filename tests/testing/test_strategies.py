@@ -190,6 +190,14 @@ def test_a_shop_on_the_bench_agrees_with_its_bank_after_any_commands(
     assert [words for words in differences if words.partition(":")[0] not in unclear] == []
 
 
+def test_a_bench_has_settled_when_even_an_authorization_is_over() -> None:
+    with Bench() as bench:
+        bench.play(Command(verb="authorize", amount_minor=100))
+        bench.settle()
+        (payment,) = bench.shop.payments.list()
+    assert payment.status == "expired"
+
+
 @given(commands=strategies.commands(faults=(), cards=["approves"]))
 @settings(max_examples=20)
 def test_without_faults_nothing_is_ever_unclear(commands: list[Command]) -> None:

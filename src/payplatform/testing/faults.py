@@ -81,7 +81,6 @@ class BankFaults:
             AssertionError: with each difference in words.
         """
         self._bank.set_faults(None)
-        self._bank.deliver_late()
         settle(self._pay, self._clock, self._has_open_payments, bank=self._bank)
         wrong = [*differences(self._pay, self._bank), *self._unresolved()]
         if wrong:
