@@ -84,7 +84,7 @@ _WAITS: Final = (
 )
 # Most calls commit their intent at their fifth port call, ask the bank at the sixth, and then book.
 _STOPS: Final = (*(5, 6, 7, 8) * 4, *(2, 3) * 2, *range(1, 15))
-_SKEWS: Final = (0, 0, 46, -46, 120, 3_600, -3_600)
+_SKEWS: Final = (0, 0, 46, -46, 120, 3_600, -3_600, -86_400, 86_400, 10 * 365 * 86_400)
 _FOLLOWING: Final = ("capture", "capture", "capture", "refund", "refund", "refund")
 _OTHERS: Final = ("void", "void", "increment", "retry", "resume")
 
