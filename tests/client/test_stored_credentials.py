@@ -30,6 +30,17 @@ def agreed(till: Till, method_id: str) -> str | None:
     return till.shop.payment_methods.get(method_id).network_transaction_id
 
 
+def a_charge_of_the_merchants_that_failed(till: Till) -> Payment:
+    """It never reached the bank."""
+    method = till.card(customer=till.customer())
+    till.sold(payment_method=method.id)
+    till.bank.next(Fault.DOWN)
+    with suppress(BankUnavailable):
+        till.sold(payment_method=method.id, initiated_by="merchant", reference="r")
+    (failed,) = till.shop.payments.list(reference="r")
+    return failed
+
+
 def test_a_guests_card_is_no_card_on_file() -> None:
     till = Till()
     method = till.card()
@@ -175,15 +186,12 @@ def test_the_customers_default_card_may_be_charged_by_the_merchant() -> None:
 def test_the_security_code_is_not_the_merchants_to_give() -> None:
     """Nobody may have kept it: neither in a charge nor in its retry."""
     till = Till()
-    method = till.card(customer=till.customer())
-    till.sold(payment_method=method.id)
-    till.bank.next(Fault.DOWN)
-    with suppress(BankUnavailable):
-        till.sold(payment_method=method.id, initiated_by="merchant", reference="r")
-    (failed,) = till.shop.payments.list(reference="r")
+    failed = a_charge_of_the_merchants_that_failed(till)
     calls = till.watched.calls
     refused: tuple[Callable[[], Payment], ...] = (
-        lambda: till.sold(payment_method=method.id, initiated_by="merchant", security_code="973"),
+        lambda: till.sold(
+            payment_method=failed.payment_method_id, initiated_by="merchant", security_code="973"
+        ),
         lambda: till.shop.payments.retry(failed.id, idempotency_key="k", security_code="973"),
     )
     for call in refused:
@@ -203,12 +211,7 @@ def test_the_security_code_is_not_the_merchants_to_give() -> None:
 def test_the_retry_of_a_merchants_charge_is_known_again_by_its_key() -> None:
     """Who initiates is the payment's affair: whoever asks for the retry does not say it."""
     till = Till()
-    method = till.card(customer=till.customer())
-    till.sold(payment_method=method.id)
-    till.bank.next(Fault.DOWN)
-    with suppress(BankUnavailable):
-        till.sold(payment_method=method.id, initiated_by="merchant", reference="r")
-    (failed,) = till.shop.payments.list(reference="r")
+    failed = a_charge_of_the_merchants_that_failed(till)
 
     first = till.shop.payments.retry(failed.id, idempotency_key="again")
     second = till.shop.payments.retry(failed.id, idempotency_key="again")

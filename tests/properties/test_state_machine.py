@@ -30,8 +30,9 @@ from twins import Told, Twins, challenge_of
 
 from payplatform import Card, Money, NotFound, Operation, OperationKind, Payment, PaymentStatus
 from payplatform._domain.operations import ANSWERED_STATES
-from payplatform.banks.simulated import FULL_CAPABILITIES, WIRE_FAULTS, Fault
+from payplatform.banks.simulated import WIRE_FAULTS, Fault
 from payplatform.testing.mortal import Death
+from payplatform.testing.simulate.world import BANKS
 
 APPROVES = ("4242424242424242", "5555555555554444", "378282246310005")
 CARDS = (
@@ -49,22 +50,7 @@ CARDS = (
 CODES = {15: "9731", 16: "973"}
 EXPIRY = "12/40"
 
-NO_DEDUP = evolve(FULL_CAPABILITIES, dedups_operation_id_s=0.0)
-BANKS = {
-    "that can everything": FULL_CAPABILITIES,
-    "that captures once and does all or nothing": evolve(
-        FULL_CAPABILITIES,
-        multi_capture=False,
-        partial_refund=False,
-        partial_void=False,
-        increments=False,
-        zero_amount_verification=False,
-    ),
-    "that forgets within an hour": evolve(FULL_CAPABILITIES, dedups_operation_id_s=3_600.0),
-    "that does not dedup": NO_DEDUP,
-    "that cannot be asked": evolve(FULL_CAPABILITIES, inquiry_by_operation_id=False),
-    "that forgets reversals": evolve(FULL_CAPABILITIES, reversal_remembers_unknown=False),
-}
+NO_DEDUP = BANKS["that does not know an id again"]
 # Twice the same request at a bank that does it twice: no protocol can help (reliability.md, 2.4 E).
 NEEDS_DEDUP = frozenset({Fault.DELIVER_TWICE, Fault.DELAY_REQUEST, Fault.DELAY_PAST_INQUIRY})
 
