@@ -33,6 +33,7 @@ from payplatform._engine.recovery import Recovery
 from payplatform.errors import BankUnavailable, CommitUncertain, Conflict
 from payplatform.storage import _opening
 from payplatform.storage.memory import MemoryStorage, _put
+from payplatform.testing.simulate.world import card_named
 
 
 @frozen(kw_only=True)
@@ -222,6 +223,11 @@ def _number_used_before(*given: Any, **more: Any) -> Any:
     return evolve(event, number=max(1, event.number - 1))
 
 
+def _with_the_card(*given: Any, **more: Any) -> Any:
+    event = _event(*given, **more)
+    return evolve(event, details=(*event.details, ("card", card_named("approves").number.reveal())))
+
+
 _event = outcomes._event  # noqa: SLF001  # as above
 
 
@@ -344,6 +350,11 @@ MUTANTS: Final = (
         name="event-number-reused",
         words="an outcome's event has the number of the event before",
         swaps=((outcomes, "_event", _number_used_before),),
+    ),
+    Mutant(
+        name="card-in-an-event",
+        words="an event tells the number of the card",
+        swaps=((outcomes, "_event", _with_the_card),),
     ),
     Mutant(
         name="event-unpublished",

@@ -238,6 +238,8 @@ class _Game:
             others = [id_ for id_ in self.world.merchants if id_ != merchant_id]
             merchant_id = others[0] if others else merchant_id
         verb = _verb(step, payment)
+        if verb != step.verb:
+            self.journal.append(f"   it asks for {verb}")
         given = self._given(step, verb, payment, merchant_id)
         if given is None:
             return
