@@ -231,7 +231,8 @@ def broken_bounds(payment: Payment) -> Iterator[_Problem]:
     if min(facts.voided, facts.expired, facts.refunded, facts.disputed, facts.uncaptured) < 0:
         text = "an amount is negative, or more was let go than authorized"
         yield _Problem("bounds", text)
-    if payment.capturable_minor < 0 or facts.unreturned < payment.reserved_refunds_minor:
+    is_overdrawn = facts.uncaptured < payment.reserved_uncaptured_minor
+    if is_overdrawn or facts.unreturned < payment.reserved_refunds_minor:
         yield _Problem("reservations", "more is under way than there is")
 
 

@@ -202,7 +202,7 @@ class Payment:
         """`capturable` in minor units. A final capture under way leaves nothing."""
         if any(o.final for o in self.open_operations):
             return 0
-        return self.facts.uncaptured - self._reserved(OperationKind.CAPTURE, OperationKind.VOID)
+        return self.facts.uncaptured - self.reserved_uncaptured_minor
 
     @property
     def voidable_minor(self) -> int:
@@ -213,6 +213,11 @@ class Payment:
     def refundable_minor(self) -> int:
         """`refundable` in minor units."""
         return max(0, self.facts.unreturned - self.reserved_refunds_minor)
+
+    @property
+    def reserved_uncaptured_minor(self) -> int:
+        """What captures and voids under way have reserved, in minor units."""
+        return self._reserved(OperationKind.CAPTURE, OperationKind.VOID)
 
     @property
     def reserved_refunds_minor(self) -> int:
