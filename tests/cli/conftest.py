@@ -1,5 +1,7 @@
 """A database that `payplatform init` has made, fresh for each test."""
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,3 +26,11 @@ def shell(template: Path, tmp_path: Path) -> Shell:
 def empty(tmp_path: Path) -> Shell:
     """Commands where no database is yet."""
     return Shell(tmp_path / "shop.db")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def ctrl_c_counts() -> Iterator[None]:
+    """A run in the background ignores Ctrl-C, and would hand that on to what it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
