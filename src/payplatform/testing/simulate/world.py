@@ -18,7 +18,7 @@ from attrs import evolve
 
 from payplatform._domain.cards import Card
 from payplatform.banks.simulated import FAULTS, FULL_CAPABILITIES, Call, Fault, SimulatedBank
-from payplatform.client import MerchantClient, PayPlatform
+from payplatform.client import PayPlatform
 from payplatform.errors import CommitUncertain, Conflict, StorageBusy, StorageUnavailable
 from payplatform.keys.local import LocalKeyService
 from payplatform.ports import (
@@ -85,10 +85,6 @@ class Shelf(Protocol):
         """Open it, as a new process does: with all that was committed so far."""
         ...
 
-    def let_go(self, storage: Storage) -> None:
-        """A process that had it open is gone, and did not close it."""
-        ...
-
     def cut_power(self, seed: int) -> None:
         """The machine stops: nothing has it open any more, and what was not synced may be lost."""
         ...
@@ -107,9 +103,6 @@ class MemoryShelf:
     def open(self) -> Storage:
         """The one and only."""
         return self._storage
-
-    def let_go(self, storage: Storage) -> None:
-        """Nothing to do."""
 
     def cut_power(self, seed: int) -> None:
         """Nothing is lost: whatever was committed is taken to be on the disk."""
@@ -142,9 +135,6 @@ class FileShelf:
         self._open.append(storage)
         return storage
 
-    def let_go(self, storage: Storage) -> None:
-        """It stays as the dead process left it, until the end."""
-
     def cut_power(self, seed: int) -> None:
         """What was not synced is there or not, whole or in part, by chance."""
         self._disk.power_off()
@@ -171,8 +161,7 @@ class Process:
         skew: how wrong its clock is.
     """
 
-    def __init__(self, number: int, world: World) -> None:
-        self.number = number
+    def __init__(self, world: World) -> None:
         self.skew = timedelta(0)
         self._world = world
         self.start()
@@ -180,21 +169,19 @@ class Process:
     def start(self) -> None:
         """Begin anew: what the last one held in memory is gone, and so are its callers."""
         world = self._world
-        self.storage = world.shelf.open()
         # Each life has a flag of its own, which its callers keep: they never come back to life.
         self.life = Life()
         self.pay = PayPlatform(
-            storage=_StorePort(self.storage, world),
+            storage=_StorePort(world.shelf.open(), world),
             bank=_BankPort(world.bank, world),
-            keys=_KeysPort(world.keys, world),
+            keys=_Port(world.keys, world),
             now=self._clock,
             new_id=world.new_id,
         )
 
     def die(self) -> None:
-        """Stop at once."""
+        """Stop at once; what it had open stays open, as nobody closes it."""
         self.life.is_over = True
-        self._world.shelf.let_go(self.storage)
 
     def _clock(self) -> datetime:
         return self._world.clock() + self.skew
@@ -241,16 +228,11 @@ class World:
         self.commits: Callable[[Changes], None] = _nothing
         self.asked: Callable[[str, Fault | None], None] = _nothing
         self.storage = shelf.open()
-        self.processes = [Process(number, self) for number in range(2)]
+        self.processes = [Process(self), Process(self)]
         pay = self.processes[0].pay
         self.merchants = [pay.merchants.create(name=f"M{n}").id for n in range(merchants)]
         self._methods: dict[tuple[str, str, bool], str] = {}
         self._customers: dict[str, str] = {}
-
-    def shop(self, process: int, merchant_id: str) -> MerchantClient:
-        """What one merchant may do, in one process."""
-        with self.turn_of(None):
-            return self.processes[process].pay.merchant(merchant_id)
 
     def method(self, merchant_id: str, card: str, *, of_guest: bool) -> str:
         """The payment method of this card: of the merchant's customer, or of a guest."""
@@ -349,10 +331,6 @@ class _Port:
 
     def close(self) -> None:
         """It outlives whoever uses it."""
-
-
-class _KeysPort(_Port):
-    """The key service: nothing but what every port does."""
 
 
 class _StorePort(_Port):
