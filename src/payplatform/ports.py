@@ -51,26 +51,38 @@ class Filter:
 
     Attributes:
         customer_id: of payments and payment methods.
+        payment_method_id: of payments.
         subject_id: of operations: those whose subject it is, be it a payment or a payment method.
         statuses: of payments; empty means any.
         states: of operations; empty means any.
         created_from: created at this time or later.
         created_before: created before this time.
         reference: of payments, exactly.
+        key_version: of sealed cards and wrapped keys.
+        fingerprint_version: of payment methods.
         metadata: of payments: each of these pairs is among the payment's own.
     """
 
     customer_id: str | None = None
+    payment_method_id: str | None = None
     subject_id: str | None = None
     statuses: frozenset[PaymentStatus] = frozenset()
     states: frozenset[OperationState] = frozenset()
     created_from: datetime | None = None
     created_before: datetime | None = None
     reference: str | None = None
+    key_version: int | None = None
+    fingerprint_version: int | None = None
     metadata: tuple[tuple[str, str], ...] = ()
 
 
 EVERYTHING = Filter()
+
+EXACTLY = (
+    *("customer_id", "payment_method_id", "subject_id", "reference"),
+    *("key_version", "fingerprint_version"),
+)
+"""The conditions of a filter that a record meets when its attribute of that name is equal."""
 
 
 @frozen(kw_only=True)
@@ -167,6 +179,10 @@ class Storage(Protocol):
         """How many records of that kind there are, of all merchants."""
         ...
 
+    def count_of(self, merchant_id: str, kind: type[R], where: Filter = EVERYTHING) -> int:
+        """How many records of that kind the merchant has that match."""
+        ...
+
     def survey(
         self, kind: type[R], *, after: tuple[str, str] = ("", ""), limit: int
     ) -> Sequence[Place]:
@@ -188,7 +204,8 @@ class Storage(Protocol):
         """Write all of it or nothing, durably before it returns.
 
         A record is written if the stored version is exactly one less than its own; version 1 needs
-        that none is stored. A removed record is deleted if the stored version equals its own.
+        that none is stored. A removed record is deleted if the stored version equals its own. One
+        that is needed is left alone, and has to be there with the stored version equal to its own.
         Unique are: (merchant, kind, id); an operation's (merchant, idempotency key); a payment
         method's (merchant, customer, fingerprint) where both are given; an event's (merchant,
         subject, number); a posting's (merchant, payment, event number, line). Each event also
@@ -284,7 +301,7 @@ class KeyService(Protocol):
         ...
 
     def describe(self) -> Mapping[str, str]:
-        """What it is and which master key is current, by name; no secrets."""
+        """What it is; no secrets. `current_master_key` is the name of the one that wraps now."""
         ...
 
     def close(self) -> None:
@@ -294,6 +311,7 @@ class KeyService(Protocol):
 
 __all__ = [
     "EVERYTHING",
+    "EXACTLY",
     "Account",
     "Action",
     "Bank",

@@ -42,6 +42,7 @@ class Changes:
     Attributes:
         records: each is written if the stored version is one less than its own (1: none stored).
         removed: each is deleted if the stored version equals its own.
+        needed: each has to be there, its stored version equal to its own, and stays as it is.
         events: appended, and put into the outbox; (subject, number) is unique.
         postings: appended.
         receipts: at most one for each operation; a later one replaces it.
@@ -50,6 +51,7 @@ class Changes:
     merchant_id: str
     records: tuple[Record, ...] = ()
     removed: tuple[Record, ...] = ()
+    needed: tuple[Record, ...] = ()
     events: tuple[Event, ...] = ()
     postings: tuple[Posting, ...] = ()
     receipts: tuple[Receipt, ...] = ()

@@ -36,6 +36,7 @@ _OTHERS = {
     "payment_method.created": "the card was stored",
     "payment_method.updated": "the card's details were updated",
     "payment_method.agreed": "the first payment with the stored card went through",
+    "payment_method.rekeyed": "the card is recognised by a new key; nothing else changed",
     "payment_method.deleted": "the card was deleted",
 }
 

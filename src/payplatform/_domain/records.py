@@ -75,6 +75,7 @@ class PaymentMethod:
     Attributes:
         token: names the sealed card in the vault; nothing about the card can be read from it.
         fingerprint: the same card at the same merchant has the same one; None once deleted.
+        fingerprint_version: of the merchant's key that made the fingerprint; None once deleted.
         network_transaction_id: the card network's id of the first payment with this stored card,
             which every later one has to name.
     """
@@ -90,6 +91,7 @@ class PaymentMethod:
     expiry_month: int
     expiry_year: int
     fingerprint: bytes | None = field(default=None, repr=False)
+    fingerprint_version: int | None = field(default=None, repr=False)
     network_transaction_id: str | None = None
     verification: Verification | None = None
     open_operations: tuple[OpenOperation, ...] = ()
@@ -128,7 +130,14 @@ class KeyPurpose(StrEnum):
 
 @frozen(kw_only=True)
 class WrappedKey:
-    """One of a merchant's keys, wrapped by the key service. `id` is purpose and key version."""
+    """One of a merchant's keys, wrapped by the key service. `id` is purpose and key version.
+
+    Attributes:
+        wrapped_by: the name of the master key that wraps it; empty where that is not known.
+        wrapped_at: when that master key wrapped it; None means when it was made.
+        retired_at: since when a newer one is there, and nothing new is made under this one; None
+            for the newest.
+    """
 
     id: str
     merchant_id: str
@@ -136,4 +145,7 @@ class WrappedKey:
     purpose: KeyPurpose
     key_version: int
     wrapped: bytes = field(repr=False)
+    wrapped_by: str = ""
+    wrapped_at: datetime | None = None
+    retired_at: datetime | None = None
     created_at: datetime

@@ -11,6 +11,7 @@ from payplatform._engine.notices import Notices
 from payplatform._engine.pages import all_records
 from payplatform._engine.recovery import Recovery
 from payplatform._engine.registry import Registry
+from payplatform._engine.rotation import Rotation
 from payplatform._engine.settings import Settings
 from payplatform._engine.vault import Vault
 from payplatform.ports import Bank, Filter, KeyService, R, Storage
@@ -39,6 +40,9 @@ class Engine:
         self.recovery = Recovery(exchange)
         self.notices = Notices(exchange)
         self.flow = Flow(exchange, self.recovery, self.registry, vault)
+        self.rotation = Rotation(
+            storage=storage, vault=vault, now=now, new_id=new_id, settings=settings
+        )
         self._vault = vault
 
     def records(self, merchant_id: str, kind: type[R], where: Filter) -> Iterator[R]:

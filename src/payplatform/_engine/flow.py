@@ -27,7 +27,7 @@ from payplatform._domain.messages import CardDetails
 from payplatform._domain.operations import ANSWERED_STATES, Operation, OperationState, Trigger
 from payplatform._domain.outcomes import as_told
 from payplatform._domain.payments import Payment
-from payplatform._domain.records import PaymentMethod, SealedCard
+from payplatform._domain.records import PaymentMethod
 from payplatform._domain.replies import Verdict
 from payplatform._domain.secret import Secret
 from payplatform._engine.exchange import TRIES, Exchange, not_told
@@ -176,10 +176,9 @@ class Flow:
         """The card in clear, before the intent is stored: a vault that fails leaves no trace."""
         if method is None:
             return None
-        sealed = self._storage.get(operation.merchant_id, SealedCard, method.token)
-        if sealed is None:
+        card = self._vault.open_stored(operation.merchant_id, method.token, brand=method.brand)
+        if card is None:
             raise NotFound("no such payment method", field="payment_method")
-        card = self._vault.open(operation.merchant_id, sealed, brand=method.brand)
         if code is None:
             return card
         require_code_allowed(operation)

@@ -7,15 +7,18 @@ decide again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
-from typing import Any, TypeVar
+from itertools import islice
+from typing import Any, Final, TypeVar
 
 from attrs import evolve
 
 from payplatform._domain.cards import Card
-from payplatform._domain.changes import Changes, Record
+from payplatform._domain.changes import Changes, Receipt, Record
 from payplatform._domain.events import Event
 from payplatform._domain.operations import FINAL_STATES, Operation, OperationState
+from payplatform._domain.payments import Payment
 from payplatform._domain.records import (
     Customer,
     Merchant,
@@ -25,7 +28,7 @@ from payplatform._domain.records import (
 )
 from payplatform._engine.exchange import TRIES
 from payplatform._engine.pages import all_merchants, all_records
-from payplatform._engine.vault import Vault
+from payplatform._engine.vault import Prepared, Vault
 from payplatform.errors import (
     CommitUncertain,
     Conflict,
@@ -191,17 +194,18 @@ class Registry:
         self.merchant(merchant_id)
         if customer_id is not None:
             self.customer(merchant_id, customer_id)
-        fingerprints = self._vault.fingerprints(merchant_id, card)
-        sealed = self._vault.seal(merchant_id, card, postal_code=postal_code)
 
         def attempt() -> tuple[PaymentMethod, Changes]:
+            prepared = self._vault.prepare(merchant_id, card, postal_code=postal_code)
             if customer_id is None:
-                return self._new_method(sealed, card, fingerprints[0], None)
+                return self._new_method(prepared, card, None)
             customer = self.customer(merchant_id, customer_id)
-            known = self._storage.payment_method_with(merchant_id, customer_id, fingerprints)
+            known = self._storage.payment_method_with(
+                merchant_id, customer_id, prepared.fingerprints
+            )
             if known is None:
-                return self._new_method(sealed, card, fingerprints[0], customer)
-            return self._renewed_method(known, sealed, card, postal_code)
+                return self._new_method(prepared, card, customer)
+            return self._renewed_method(known, prepared, card, postal_code)
 
         return self._commit(attempt)
 
@@ -263,10 +267,27 @@ class Registry:
 
         self._commit(attempt)
 
+    def retire(self, merchant_id: str, *, unused_since: datetime, limit: int | None) -> int:
+        """Delete cards that were last stored, changed or paid with before that; tells how many."""
+        unused = (m for m in self.methods(merchant_id, None) if self._is_unused(m, unused_since))
+        retired = 0
+        for method in islice(unused, limit):
+            with suppress(NotFound):  # somebody else deleted it just now
+                self.delete_method(merchant_id, method.id)
+                retired += 1
+        return retired
+
+    def _is_unused(self, method: PaymentMethod, since: datetime) -> bool:
+        if method.updated_at >= since or method.open_operations:
+            return False
+        where = Filter(payment_method_id=method.id)
+        payments = all_records(self._storage, method.merchant_id, Payment, where)
+        return all(payment.updated_at < since for payment in payments)
+
     def _new_method(
-        self, sealed: SealedCard, card: Card, fingerprint: bytes, customer: Customer | None
+        self, prepared: Prepared, card: Card, customer: Customer | None
     ) -> tuple[PaymentMethod, Changes]:
-        now = self._now()
+        now, sealed = self._now(), prepared.sealed
         method = PaymentMethod(
             id=self._new_id("pm"),
             merchant_id=sealed.merchant_id,
@@ -278,13 +299,15 @@ class Registry:
             last4=card.last4,
             expiry_month=card.expiry_month,
             expiry_year=card.expiry_year,
-            fingerprint=fingerprint,
+            fingerprint=prepared.fingerprints[0],
+            fingerprint_version=prepared.fingerprint_version,
             created_at=now,
             updated_at=now,
         )
         changes = Changes(
             merchant_id=sealed.merchant_id,
             records=(method, sealed),
+            needed=prepared.keys,
             events=(self._event(method, "created"),),
         )
         if customer is None:
@@ -295,13 +318,13 @@ class Registry:
         return method, evolve(changes, records=(*changes.records, customer))
 
     def _renewed_method(
-        self, known: PaymentMethod, sealed: SealedCard, card: Card, postal_code: str | None
+        self, known: PaymentMethod, prepared: Prepared, card: Card, postal_code: str | None
     ) -> tuple[PaymentMethod, Changes]:
-        merchant_id = known.merchant_id
+        merchant_id, sealed = known.merchant_id, prepared.sealed
+        kept = self._vault.open_stored(merchant_id, known.token, brand=known.brand)
         old = self._storage.get(merchant_id, SealedCard, known.token)
-        if old is None:
+        if kept is None or old is None:
             raise Conflict("the card is being changed by somebody else")
-        kept = self._vault.open(merchant_id, old, brand=known.brand)
         same_expiry = (kept.expiry_year, kept.expiry_month) == (card.expiry_year, card.expiry_month)
         if same_expiry and (kept.holder, kept.postal_code) == (card.holder, postal_code):
             return known, Changes(merchant_id=merchant_id)
@@ -311,24 +334,40 @@ class Registry:
             token=sealed.id,
             expiry_month=card.expiry_month,
             expiry_year=card.expiry_year,
+            fingerprint=prepared.fingerprints[0],
+            fingerprint_version=prepared.fingerprint_version,
         )
         return renewed, Changes(
             merchant_id=merchant_id,
             records=(renewed, sealed),
             removed=(old,),
+            needed=prepared.keys,
             events=(self._event(renewed, "updated"),),
         )
 
     def _with_deletion(self, changes: Changes, method: PaymentMethod) -> Changes:
         now = self._now()
-        gone = _next(method, now, deleted_at=now, fingerprint=None, network_transaction_id=None)
+        gone = _next(method, now, deleted_at=now, **_FORGOTTEN)
         sealed = self._storage.get(method.merchant_id, SealedCard, method.token)
         return evolve(
             changes,
             records=(*changes.records, gone),
             removed=changes.removed if sealed is None else (*changes.removed, sealed),
             events=(*changes.events, self._event(gone, "deleted")),
+            receipts=(*changes.receipts, *self._receipts_without_the_card(method)),
         )
+
+    def _receipts_without_the_card(self, method: PaymentMethod) -> Iterator[Receipt]:
+        """What the callers of its verifications were told, without what names the card."""
+        about = Filter(subject_id=method.id)
+        for operation in all_records(self._storage, method.merchant_id, Operation, about):
+            told = self._storage.receipt(method.merchant_id, operation.id)
+            if isinstance(told, PaymentMethod):
+                yield Receipt(
+                    merchant_id=method.merchant_id,
+                    operation_id=operation.id,
+                    subject=evolve(told, token="", **_FORGOTTEN),
+                )
 
     def _without_people(self, merchant_id: str) -> Changes:
         """The deletion of every card and the blanking of every customer of a merchant."""
@@ -367,6 +406,9 @@ class Registry:
             try:
                 self._storage.commit(changes)
             except Conflict:
+                if changes.needed:
+                    # A key may have been retired by another process: read the keys anew.
+                    self._vault.forget(changes.merchant_id)
                 continue
             except CommitUncertain:
                 # The guards make a second try harmless: it takes place once, or it is a conflict.
@@ -378,6 +420,14 @@ class Registry:
 
     def _is_stored(self, record: S) -> bool:
         return self._storage.get(record.merchant_id, type(record), record.id) == record
+
+
+_FORGOTTEN: Final[dict[str, Any]] = {
+    "fingerprint": None,
+    "fingerprint_version": None,
+    "network_transaction_id": None,
+}
+"""What of a payment method could still tell its card, once the card is gone."""
 
 
 def _changes(*records: Record) -> Changes:

@@ -1,4 +1,4 @@
-"""How long things may take: data, checked when it is made."""
+"""How long things may take, and how long keys may be used: data, checked when it is made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LONGEST_WAIT_S = 10 * 366 * 86_400.0
 
 @frozen(kw_only=True)
 class Settings:
-    """How long things may take.
+    """How long things may take, and how long keys may be used.
 
     Attributes:
         timeout_s: how long a bank call may take unless the caller says otherwise.
@@ -22,11 +22,17 @@ class Settings:
         recovery_schedule_s: how long to wait before each look at an unclear operation; after the
             last it needs a person. (What Kill Bill and PayEx do with 7 and 6 attempts.)
         jitter: by which part of itself a wait varies, so that many do not come back at once.
+        master_key_period_s: how old the master key may become before `vault.status()` says that it
+            is overdue (PCI DSS v4.0.1, 3.7.4 asks for such a period; a year is common).
+        data_key_period_s: the same of the keys that seal cards.
+        fingerprint_key_period_s: the same of the keys that make fingerprints.
+        retired_key_period_s: how long a retired key may wait for `vault.run()` to destroy it.
+        data_key_records: how many cards one key may seal before it is overdue.
 
     Raises:
         InvalidRequest: `type_invalid` or `value_invalid`: the timeout is not from 0.001 to 600, the
-            margin or a wait not from 0 to ten years, the jitter not from 0 to 1, or there is no
-            wait at all.
+            margin, a wait or a period not from 0 to ten years, the jitter not from 0 to 1, the
+            records not from 1 to 2**32, or there is no wait at all.
     """
 
     timeout_s: float = 30.0
@@ -36,11 +42,20 @@ class Settings:
         *(86_400,) * 5,
     )
     jitter: float = 0.2
+    master_key_period_s: float = 365 * 86_400.0
+    data_key_period_s: float = 365 * 86_400.0
+    fingerprint_key_period_s: float = 365 * 86_400.0
+    retired_key_period_s: float = 30 * 86_400.0
+    data_key_records: int = 2**31
 
     def __attrs_post_init__(self) -> None:
         _require_between("timeout_s", self.timeout_s, 0.001, LONGEST_TIMEOUT_S)
         _require_between("lease_margin_s", self.lease_margin_s, 0, _LONGEST_WAIT_S)
         _require_between("jitter", self.jitter, 0, 1)
+        for whose in ("master_key", "data_key", "fingerprint_key", "retired_key"):
+            period = f"{whose}_period_s"
+            _require_between(period, getattr(self, period), 0, _LONGEST_WAIT_S)
+        _require_between("data_key_records", self.data_key_records, 1, 2**32)
         waits = self.recovery_schedule_s
         if not isinstance(waits, tuple) or not waits:
             raise InvalidRequest(

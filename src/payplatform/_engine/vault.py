@@ -8,6 +8,11 @@ The master key is with the key service. Under it each merchant has keys of its o
 one seals cards (`dek`), one makes fingerprints (`fpk`). Destroying a merchant's wrapped keys
 destroys every card of it. Under the data key each card has a key of its own (`sealing`).
 
+Of several versions the newest makes everything new, and the older ones only read. Who commits what
+was made here names the keys it was made with as needed (`Changes.needed`): a key that has been
+retired meanwhile, by whatever process, is then a conflict, and `forget` makes the next try read the
+keys anew. So nothing is ever made under a retired key, and one that nothing needs may be destroyed.
+
 No storage transaction may be open while the vault is called: it may have to ask the key service.
 """
 
@@ -21,7 +26,7 @@ from datetime import datetime, timedelta
 from threading import Lock
 from typing import Final, NamedTuple, NoReturn
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from payplatform._domain.cards import Brand, Card
 from payplatform._domain.messages import CardDetails
@@ -88,8 +93,8 @@ class Vault:
             VaultUnavailable: the key service failed.
         """
         return (
-            self._new_key(merchant_id, KeyPurpose.DATA),
-            self._new_key(merchant_id, KeyPurpose.FINGERPRINT),
+            self.new_key(merchant_id, KeyPurpose.DATA, 1),
+            self.new_key(merchant_id, KeyPurpose.FINGERPRINT, 1),
         )
 
     def seal(self, merchant_id: str, card: Card, *, postal_code: str | None = None) -> SealedCard:
@@ -108,24 +113,74 @@ class Vault:
             VaultUnavailable: the key service failed.
             VaultIntegrityError: the merchant's key was altered.
         """
-        key = self._data_key(merchant_id)
-        token = self._new_token()
+        return self._sealed(self._ring(merchant_id), card, postal_code)
 
-        records = key.seal(
+    def prepare(self, merchant_id: str, card: Card, *, postal_code: str | None = None) -> Prepared:
+        """Make a card ready to be stored, all of it with the keys of one moment.
+
+        Args:
+            merchant_id: whose it is.
+            card: the card.
+            postal_code: of the billing address, in its normal form.
+
+        Returns:
+            The sealed card, its fingerprints, and the keys that the commit needs.
+
+        Raises:
+            VaultError: as `seal`.
+        """
+        ring = self._ring(merchant_id)
+        return Prepared(
+            sealed=self._sealed(ring, card, postal_code),
+            fingerprints=self._fingerprints(ring, card.number),
+            fingerprint_version=ring.newest(KeyPurpose.FINGERPRINT).key_version,
+            keys=(ring.newest(KeyPurpose.DATA), ring.newest(KeyPurpose.FINGERPRINT)),
+        )
+
+    def reseal(self, sealed: SealedCard) -> tuple[SealedCard, WrappedKey]:
+        """The same card under the same token and the newest data key, and the key this needs.
+
+        Raises:
+            VaultError: as `open`.
+        """
+        ring = self._ring(sealed.merchant_id)
+        newest = ring.newest(KeyPurpose.DATA)
+        old = self._data_key(sealed.merchant_id, sealed.key_version)
+
+        def opened(record: bytes, name: str) -> Callable[[], bytes]:
+            return lambda: _required(old.unseal(record, token=sealed.id, field=name), sealed)
+
+        records = self._data_key_in(ring, newest.key_version).seal(
             {
-                _NUMBER: lambda: _number_bytes(card.number),
-                _DETAILS: lambda: _details_bytes(card, postal_code),
+                _NUMBER: opened(sealed.number, _NUMBER),
+                _DETAILS: opened(sealed.details, _DETAILS),
             },
-            token=token,
+            token=sealed.id,
             random_bytes=self._random_bytes,
         )
-        return SealedCard(
-            id=token,
-            merchant_id=merchant_id,
-            key_version=key.version,
+        resealed = evolve(
+            sealed,
+            version=sealed.version + 1,
+            key_version=newest.key_version,
             number=records[_NUMBER],
             details=records[_DETAILS],
         )
+        return resealed, newest
+
+    def refingerprint(self, sealed: SealedCard) -> tuple[bytes, WrappedKey]:
+        """The fingerprint of a sealed card by the newest key, and that key, which this needs.
+
+        Raises:
+            VaultError: as `open`.
+        """
+        ring = self._ring(sealed.merchant_id)
+        newest = ring.newest(KeyPurpose.FINGERPRINT)
+        maker = self._fingerprint_key_in(ring, newest.key_version)
+        key = self._data_key(sealed.merchant_id, sealed.key_version)
+        number = _number_in(key.unseal(sealed.number, token=sealed.id, field=_NUMBER))
+        if number is None:
+            raise _not_what_was_stored(sealed)
+        return maker.fingerprint(number), newest
 
     def open(self, merchant_id: str, sealed: SealedCard, *, brand: Brand) -> CardDetails:
         """Decrypt a card, for the length of one bank call.
@@ -149,7 +204,7 @@ class Vault:
         details = _details_in(key.unseal(sealed.details, token=sealed.id, field=_DETAILS))
         number = details and _number_in(key.unseal(sealed.number, token=sealed.id, field=_NUMBER))
         if details is None or number is None:
-            raise VaultIntegrityError(f"the sealed card {sealed.id} is not what was stored")
+            raise _not_what_was_stored(sealed)
         return CardDetails(
             number=number,
             brand=brand,
@@ -158,6 +213,30 @@ class Vault:
             holder=details.holder,
             postal_code=details.postal_code,
         )
+
+    def open_stored(self, merchant_id: str, token: str, *, brand: Brand) -> CardDetails | None:
+        """Decrypt the card that is stored under a token, for the length of one bank call.
+
+        Between reading the record and opening it a rotation may seal the card anew and destroy the
+        key that the record was read under: then it is read again.
+
+        Returns:
+            The card without a security code; None when there is none under that token.
+
+        Raises:
+            VaultError: as `open`.
+        """
+        sealed = self._storage.get(merchant_id, SealedCard, token)
+        while sealed is not None:
+            try:
+                return self.open(merchant_id, sealed, brand=brand)
+            except VaultError as error:
+                if error.code is not ErrorCode.VAULT_KEY_MISSING:
+                    raise
+                read, sealed = sealed, self._storage.get(merchant_id, SealedCard, token)
+                if sealed == read:
+                    raise
+        return None
 
     def fingerprints(self, merchant_id: str, card: Card) -> tuple[bytes, ...]:
         """What the card is recognised by at this merchant: 32 bytes, from its number alone.
@@ -170,8 +249,50 @@ class Vault:
             VaultUnavailable: the key service failed.
             VaultIntegrityError: the merchant's key was altered.
         """
-        keys = self._fingerprint_keys(merchant_id)
-        return tuple([key.fingerprint(card.number) for key in keys])
+        return self._fingerprints(self._ring(merchant_id), card.number)
+
+    def new_key(self, merchant_id: str, purpose: KeyPurpose, version: int) -> WrappedKey:
+        """One more version of a merchant's key, drawn and wrapped; nobody has it yet.
+
+        Raises:
+            VaultUnavailable: the key service failed.
+        """
+        context = _context(merchant_id, purpose, version)
+        master = self.master_key
+        wrapped = _asked(lambda: self._keys.wrap(self._random_bytes(KEY_BYTES), context))
+        now = self._now()
+        return WrappedKey(
+            id=f"{purpose}-{version}",
+            merchant_id=merchant_id,
+            purpose=purpose,
+            key_version=version,
+            wrapped=wrapped,
+            wrapped_by=master,
+            wrapped_at=now,
+            created_at=now,
+        )
+
+    def rewrap(self, key: WrappedKey) -> WrappedKey:
+        """The same key under the master key that is current now. It is never in clear here.
+
+        Raises:
+            VaultUnavailable: the key service failed.
+            VaultIntegrityError: the key was altered, or its master key is not there.
+        """
+        context = _context(key.merchant_id, key.purpose, key.key_version)
+        master = self.master_key
+        return evolve(
+            key,
+            version=key.version + 1,
+            wrapped=_asked(lambda: self._keys.rewrap(key.wrapped, context)),
+            wrapped_by=master,
+            wrapped_at=self._now(),
+        )
+
+    @property
+    def master_key(self) -> str:
+        """The name of the master key that wraps now; empty where the key service tells none."""
+        return self._keys.describe().get("current_master_key", "")
 
     def forget(self, merchant_id: str) -> None:
         """Drop the merchant's keys from memory."""
@@ -184,18 +305,28 @@ class Vault:
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a Vault refuses pickling and copying")
 
-    def _new_key(self, merchant_id: str, purpose: KeyPurpose) -> WrappedKey:
-        version = 1
-        context = _context(merchant_id, purpose, version)
-        wrapped = _asked(lambda: self._keys.wrap(self._random_bytes(KEY_BYTES), context))
-        return WrappedKey(
-            id=f"{purpose}-{version}",
-            merchant_id=merchant_id,
-            purpose=purpose,
-            key_version=version,
-            wrapped=wrapped,
-            created_at=self._now(),
+    def _sealed(self, ring: _Keyring, card: Card, postal_code: str | None) -> SealedCard:
+        newest = ring.newest(KeyPurpose.DATA)
+        token = self._new_token()
+        records = self._data_key_in(ring, newest.key_version).seal(
+            {
+                _NUMBER: lambda: _number_bytes(card.number),
+                _DETAILS: lambda: _details_bytes(card, postal_code),
+            },
+            token=token,
+            random_bytes=self._random_bytes,
         )
+        return SealedCard(
+            id=token,
+            merchant_id=newest.merchant_id,
+            key_version=newest.key_version,
+            number=records[_NUMBER],
+            details=records[_DETAILS],
+        )
+
+    def _fingerprints(self, ring: _Keyring, number: Secret) -> tuple[bytes, ...]:
+        keys = [self._fingerprint_key_in(ring, version) for version in ring.fingerprint_versions]
+        return tuple([key.fingerprint(number) for key in keys])
 
     def _new_token(self) -> str:
         while True:
@@ -206,32 +337,32 @@ class Vault:
             if not _LONG_RUN_OF_DIGITS.search(token):
                 return token
 
-    def _data_key(self, merchant_id: str, version: int | None = None) -> DataKey:
-        """The merchant's data key of that version, or else the newest."""
+    def _data_key(self, merchant_id: str, version: int) -> DataKey:
+        """The merchant's data key of that version."""
         ring = self._ring(merchant_id)
-        if version is None:
-            version = ring.newest_data_version
-        elif version not in ring.wrapped_data_keys:
+        if version not in ring.wrapped_data_keys:
             # Another process may have made this version since we last looked.
             self._cache.forget(merchant_id)
             ring = self._ring(merchant_id)
+        if version not in ring.wrapped_data_keys:
+            raise _no_key(f"merchant {merchant_id} has no data key of version {version}")
+        return self._data_key_in(ring, version)
+
+    def _data_key_in(self, ring: _Keyring, version: int) -> DataKey:
         key = ring.data_keys.get(version)
         if key is None:
-            wrapped = ring.wrapped_data_keys.get(version)
-            if wrapped is None:
-                raise _no_key(f"merchant {merchant_id} has no data key of version {version}")
-            key = DataKey(self._unwrapped(merchant_id, wrapped), version, merchant_id)
+            wrapped = ring.wrapped_data_keys[version]
+            key = DataKey(self._unwrapped(wrapped), version, wrapped.merchant_id)
             ring.data_keys[version] = key
         return key
 
-    def _fingerprint_keys(self, merchant_id: str) -> list[FingerprintKey]:
-        """The merchant's fingerprint keys, newest first."""
-        ring = self._ring(merchant_id)
-        for version, wrapped in ring.wrapped_fingerprint_keys.items():
-            if version not in ring.fingerprint_keys:
-                key = FingerprintKey(self._unwrapped(merchant_id, wrapped), merchant_id)
-                ring.fingerprint_keys[version] = key
-        return [ring.fingerprint_keys[version] for version in ring.wrapped_fingerprint_keys]
+    def _fingerprint_key_in(self, ring: _Keyring, version: int) -> FingerprintKey:
+        key = ring.fingerprint_keys.get(version)
+        if key is None:
+            wrapped = ring.wrapped_fingerprint_keys[version]
+            key = FingerprintKey(self._unwrapped(wrapped), wrapped.merchant_id)
+            ring.fingerprint_keys[version] = key
+        return key
 
     def _ring(self, merchant_id: str) -> _Keyring:
         ring = self._cache.get(merchant_id)
@@ -249,12 +380,30 @@ class Vault:
             raise _no_key(f"merchant {merchant_id} has no keys: they never were stored, or erased")
         return _Keyring(read_at, data_keys, fingerprint_keys)
 
-    def _unwrapped(self, merchant_id: str, wrapped: WrappedKey) -> bytes:
-        context = _context(merchant_id, wrapped.purpose, wrapped.key_version)
+    def _unwrapped(self, wrapped: WrappedKey) -> bytes:
+        context = _context(wrapped.merchant_id, wrapped.purpose, wrapped.key_version)
         key = _asked(lambda: self._keys.unwrap(wrapped.wrapped, context))
         if len(key) != KEY_BYTES:
-            raise VaultIntegrityError(f"key {wrapped.id} of {merchant_id} has a wrong length")
+            raise VaultIntegrityError(
+                f"key {wrapped.id} of {wrapped.merchant_id} has a wrong length"
+            )
         return key
+
+
+@frozen(kw_only=True)
+class Prepared:
+    """A card that is ready to be stored.
+
+    Attributes:
+        fingerprints: the one to store, then those that it may be stored under from before.
+        fingerprint_version: of the key that made the first.
+        keys: what the commit needs, so that neither key is retired by then.
+    """
+
+    sealed: SealedCard
+    fingerprints: tuple[bytes, ...]
+    fingerprint_version: int
+    keys: tuple[WrappedKey, ...]
 
 
 @frozen(eq=False)
@@ -268,8 +417,16 @@ class _Keyring:
     fingerprint_keys: dict[int, FingerprintKey] = field(init=False, factory=dict)
 
     @property
-    def newest_data_version(self) -> int:
-        return next(iter(self.wrapped_data_keys))
+    def fingerprint_versions(self) -> tuple[int, ...]:
+        """Newest first."""
+        return tuple(self.wrapped_fingerprint_keys)
+
+    def newest(self, purpose: KeyPurpose) -> WrappedKey:
+        """The key that makes everything new."""
+        is_data = purpose is KeyPurpose.DATA
+        return next(
+            iter((self.wrapped_data_keys if is_data else self.wrapped_fingerprint_keys).values())
+        )
 
 
 class _Cache:
@@ -355,6 +512,16 @@ def _details_in(plaintext: bytes | None) -> _Details | None:
     holder, rest = _first_text(plaintext[_EXPIRY.size :])
     postal_code, _ = _first_text(rest)
     return _Details(month, year, holder or None, postal_code or None)
+
+
+def _required(plaintext: bytes | None, sealed: SealedCard) -> bytes:
+    if plaintext is None:
+        raise _not_what_was_stored(sealed)
+    return plaintext
+
+
+def _not_what_was_stored(sealed: SealedCard) -> VaultIntegrityError:
+    return VaultIntegrityError(f"the sealed card {sealed.id} is not what was stored")
 
 
 def _first_text(content: bytes) -> tuple[str, bytes]:

@@ -23,6 +23,7 @@ from payplatform.client.notices import Notices
 from payplatform.client.operations import Operations
 from payplatform.client.payment_methods import PaymentMethods
 from payplatform.client.payments import Payments
+from payplatform.client.vault import MerchantVault, Vault
 from payplatform.errors import ErrorCode, InvalidRequest, NotAllowed
 from payplatform.ports import Bank, KeyService, Storage
 
@@ -79,6 +80,7 @@ class PayPlatform:
         self.merchants = Merchants(self._engine)
         self.events = Outbox(self._engine)
         self.notices = Notices(self._engine)
+        self.vault = Vault(self._engine)
 
     @classmethod
     def open(
@@ -293,6 +295,7 @@ class MerchantClient:
         payment_methods: the cards they keep.
         payments: taking money and giving it back.
         operations: the requests to the bank.
+        vault: the keys that its cards are under, and taking the cards elsewhere.
     """
 
     def __init__(self, engine: Callable[[], Engine], merchant_id: str) -> None:
@@ -301,6 +304,7 @@ class MerchantClient:
         self.payment_methods = PaymentMethods(engine, merchant_id)
         self.payments = Payments(engine, merchant_id)
         self.operations = Operations(engine, merchant_id)
+        self.vault = MerchantVault(engine, merchant_id)
 
 
 class Outbox:

@@ -263,7 +263,30 @@ def _first(db: Database) -> None:
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
-MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first,)
+_ROTATION: Final = (
+    "ALTER TABLE payment_methods ADD COLUMN fingerprint_version INTEGER",
+    "UPDATE payment_methods SET fingerprint_version = 1 WHERE fingerprint IS NOT NULL",
+    "ALTER TABLE wrapped_keys ADD COLUMN wrapped_by TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE wrapped_keys ADD COLUMN wrapped_at INTEGER",
+    "ALTER TABLE wrapped_keys ADD COLUMN retired_at INTEGER",
+    "CREATE INDEX sealed_cards_key ON sealed_cards (merchant_id, key_version, id)",
+    """
+    CREATE INDEX payment_methods_fingerprint_key
+    ON payment_methods (merchant_id, fingerprint_version, id)
+    WHERE fingerprint_version IS NOT NULL
+    """,
+    # What a card was last used for, when it is asked whether it is still needed.
+    "CREATE INDEX payments_method ON payments (merchant_id, payment_method_id, id)",
+)
+
+
+def _rotation(db: Database) -> None:
+    """Until this schema there was one key of each purpose, and so one version of it."""
+    for statement in _ROTATION:
+        db.execute(statement)
+
+
+MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first, _rotation)
 """Each brings a file from the user version that is its place here to the next one."""
 
 LATEST: Final = len(MIGRATIONS)

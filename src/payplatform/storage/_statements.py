@@ -15,7 +15,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from payplatform._domain.operations import FINAL_STATES
-from payplatform.ports import Filter
+from payplatform.ports import EXACTLY, Filter
 from payplatform.storage._rows import (
     EVENTS,
     MERCHANTS,
@@ -54,6 +54,7 @@ class ForRecords:
         insert: takes a row.
         update: takes the changing part of a row; then merchant, id and version of what it replaces.
         delete: takes merchant, id and version.
+        stands: the same; gives a row if that version is there.
     """
 
     get: str
@@ -63,6 +64,7 @@ class ForRecords:
     insert: str
     update: str
     delete: str
+    stands: str
 
 
 def _for_records(layout: Layout[Any]) -> ForRecords:
@@ -78,6 +80,7 @@ def _for_records(layout: Layout[Any]) -> ForRecords:
         insert=_insert(layout),
         update=f"UPDATE {layout.table} SET {changed} {one_version}",
         delete=f"DELETE FROM {layout.table} {one_version}",
+        stands=f"SELECT 1 FROM {layout.table} {one_version}",
     )
 
 
@@ -157,19 +160,37 @@ def page(
     What lacks the column does not meet the condition. What no index knows of (time, metadata) is
     looked for from the newest record down, until the page is full.
     """
+    matching = _matching(layout, merchant_id, where, before)
+    if matching is None:
+        return None
+    tests, taken = matching
+    return f"{_select(layout)} WHERE {tests} ORDER BY id DESC LIMIT ?", (*taken, limit)
+
+
+def count_of(layout: Layout[Any], merchant_id: str, where: Filter) -> tuple[str, Row] | None:
+    """The statement that counts what matches, and what it takes; None where nothing can match."""
+    matching = _matching(layout, merchant_id, where, None)
+    if matching is None:
+        return None
+    tests, taken = matching
+    return f"SELECT count(*) FROM {layout.table} WHERE {tests}", taken
+
+
+def _matching(
+    layout: Layout[Any], merchant_id: str, where: Filter, before: str | None
+) -> tuple[str, Row] | None:
     conditions = list(_conditions(where, before))
     if any(condition.column not in layout.columns for condition in conditions):
         return None
     tests = " AND ".join(("merchant_id = ?", *(condition.sql for condition in conditions)))
     taken = (item for condition in conditions for item in condition.parameters)
-    sql = f"{_select(layout)} WHERE {tests} ORDER BY id DESC LIMIT ?"
-    return sql, (merchant_id, *taken, limit)
+    return tests, (merchant_id, *taken)
 
 
 def _conditions(where: Filter, before: str | None) -> Iterator[_Condition]:
     if before is not None:
         yield _Condition("id", "id < ?", (before,))
-    for column in ("customer_id", "subject_id", "reference"):
+    for column in EXACTLY:
         wanted = getattr(where, column)
         if wanted is not None:
             yield _Condition(column, f"{column} = ?", (wanted,))

@@ -25,7 +25,7 @@ from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
 from payplatform._domain.records import Merchant, PaymentMethod
 from payplatform.errors import Conflict
-from payplatform.ports import EVERYTHING, Filter, Finding, Place, R
+from payplatform.ports import EVERYTHING, EXACTLY, Filter, Finding, Place, R
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -119,6 +119,11 @@ class MemoryStorage:
         with self._lock:
             return len(self._all(kind))
 
+    def count_of(self, merchant_id: str, kind: type[R], where: Filter = EVERYTHING) -> int:
+        with self._lock:
+            found = self._newest_first(merchant_id, kind, None)
+            return sum(_matches(record, where) for record in found)
+
     def survey(
         self, kind: type[R], *, after: tuple[str, str] = ("", ""), limit: int
     ) -> Sequence[Place]:
@@ -134,6 +139,8 @@ class MemoryStorage:
 
     def commit(self, changes: Changes) -> None:
         with self._lock, ExitStack() as undo:
+            for record in changes.needed:
+                self._stored(record)
             for record in changes.removed:
                 self._remove(record, undo)
             for record in changes.records:
@@ -182,14 +189,19 @@ class MemoryStorage:
 
     def _remove(self, record: Record, undo: ExitStack) -> None:
         kind, key = type(record), (record.merchant_id, record.id)
-        stored = self._all(kind).get(key)
-        if stored is None or stored.version != record.version:
-            raise Conflict(f"{kind.__name__} {record.id} has been changed by somebody else")
-        self._release(stored, undo)
+        self._release(self._stored(record), undo)
         ids = self._ids[kind, record.merchant_id]
         ids.remove(record.id)
         undo.callback(insort, ids, record.id)
         _take(self._all(kind), key, undo)
+
+    def _stored(self, record: Record) -> Record:
+        """The record of that version."""
+        kind = type(record)
+        stored = self._all(kind).get((record.merchant_id, record.id))
+        if stored is None or stored.version != record.version:
+            raise Conflict(f"{kind.__name__} {record.id} has been changed by somebody else")
+        return stored
 
     def _claim(self, record: Record, undo: ExitStack) -> None:
         for claim in _claims_of(record):
@@ -255,7 +267,7 @@ def _matches(record: Record, where: Filter) -> bool:
 
 def _conditions(record: Record, where: Filter) -> Iterator[bool]:
     created_at = getattr(record, "created_at", None)
-    for name in ("customer_id", "subject_id", "reference"):
+    for name in EXACTLY:
         wanted = getattr(where, name)
         yield wanted is None or getattr(record, name, None) == wanted
     yield not where.statuses or getattr(record, "status", None) in where.statuses

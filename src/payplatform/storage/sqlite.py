@@ -166,6 +166,13 @@ class SQLiteStorage:
         ((count,),) = self._rows(sql.OF[kind].count, ())
         return int(count)
 
+    def count_of(self, merchant_id: str, kind: type[R], where: Filter = EVERYTHING) -> int:
+        asked = sql.count_of(RECORDS[kind], merchant_id, where)
+        if asked is None:
+            return 0
+        ((count,),) = self._rows(*asked)
+        return int(count)
+
     def survey(
         self, kind: type[R], *, after: tuple[str, str] = ("", ""), limit: int
     ) -> Sequence[Place]:
@@ -313,7 +320,8 @@ def _taken(connection: sqlite3.Connection, steps: Iterable[_Step]) -> PayPlatfor
 
 def _failure_at(connection: sqlite3.Connection, step: _Step) -> PayPlatformError | None:
     try:
-        rows = connection.execute(step.statement, step.row).rowcount
+        cursor = connection.execute(step.statement, step.row)
+        rows = len(cursor.fetchall()) if cursor.description else cursor.rowcount
     except sqlite3.IntegrityError as error:
         return failure_of(error, "nothing was written")
     if rows != 1 and step.guarded is not None:
@@ -349,7 +357,7 @@ def _roll_back(connection: sqlite3.Connection) -> bool:
 
 @frozen
 class _Step:
-    """One statement. Where `guarded` says what is written, it has to change exactly one row."""
+    """One statement. Where `guarded` says of what, it has to change, or find, exactly one row."""
 
     statement: str
     row: Row
@@ -357,7 +365,10 @@ class _Step:
 
 
 def _steps(changes: Changes) -> Iterator[_Step]:
-    """What is removed comes first, so that its place may be taken by what is written."""
+    """What is removed comes before what is written, so that its place may be taken."""
+    for record in changes.needed:
+        stored = (record.merchant_id, record.id, record.version)
+        yield _Step(sql.OF[type(record)].stands, stored, _name(record))
     for record in changes.removed:
         stored = (record.merchant_id, record.id, record.version)
         yield _Step(sql.OF[type(record)].delete, stored, _name(record))
