@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from payplatform.banks.simulated import SimulatedBank
 from payplatform.keys.local import LocalKeyService
 from payplatform.storage.memory import MemoryStorage
 
-ROOMS = ("customers", "payment_methods", "payments", "operations")
+ROOMS = ("customers", "payment_methods", "payments", "operations", "vault")
 
 OTHERS: dict[str, Any] = {
     "actor": "Ada",
@@ -32,15 +33,19 @@ OTHERS: dict[str, Any] = {
     "evidence": None,
     "final": False,
     "initiated_by": "customer",
+    "limit": None,
     "metadata": {"a": "b"},
     "name": "Ada",
+    "older_than": timedelta(0),
     "outcome": "aborted",
     "postal_code": None,
+    "progress": None,
     "reason": "looked it up",
     "reference": None,
     "security_code": None,
     "status": None,
     "timeout_s": None,
+    "unused_for": timedelta(days=1),
 }
 """What to pass for each parameter that is no id. A new parameter has to be given its place."""
 

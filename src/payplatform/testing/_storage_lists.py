@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from payplatform._domain.changes import Changes, Receipt
 from payplatform._domain.operations import Operation, OperationState
 from payplatform._domain.payments import Facts, Payment, PaymentStatus
-from payplatform._domain.records import Merchant, PaymentMethod
+from payplatform._domain.records import Merchant, PaymentMethod, SealedCard
 from payplatform.ports import Filter, Storage
 from payplatform.testing._records import (
     NOW,
@@ -55,6 +55,8 @@ def _several(make: Callable[..., Any], **fields: st.SearchStrategy[Any]) -> Any:
     )
 
 
+_names: Final = st.sampled_from(["a", "b"])
+_versions: Final = st.none() | st.integers(1, 3)
 _created: Final = {
     "created_from": st.none() | _moments,
     "created_before": st.none() | _moments,
@@ -65,6 +67,7 @@ filtered: Final = st.one_of(
         _several(
             a_payment,
             customer_id=_few,
+            payment_method_id=_names,
             reference=_few,
             metadata=_pairs,
             facts=_facts,
@@ -73,6 +76,7 @@ filtered: Final = st.one_of(
         st.builds(
             Filter,
             customer_id=_few,
+            payment_method_id=st.none() | _names,
             reference=_few,
             metadata=_pairs.map(lambda pairs: pairs[:1]),
             statuses=st.frozensets(
@@ -85,8 +89,13 @@ filtered: Final = st.one_of(
     ),
     st.tuples(
         st.just(PaymentMethod),
-        _several(a_method, customer_id=_few, created_at=_moments),
-        st.builds(Filter, customer_id=_few, **_created),
+        _several(a_method, customer_id=_few, fingerprint_version=_versions, created_at=_moments),
+        st.builds(Filter, customer_id=_few, fingerprint_version=_versions, **_created),
+    ),
+    st.tuples(
+        st.just(SealedCard),
+        _several(a_sealed_card, key_version=st.integers(1, 3)),
+        st.builds(Filter, key_version=_versions),
     ),
     st.tuples(
         st.just(Operation),
@@ -106,11 +115,15 @@ filtered: Final = st.one_of(
 )
 
 
+_EXACTLY: Final = (
+    *("customer_id", "payment_method_id", "subject_id", "reference"),
+    *("key_version", "fingerprint_version"),
+)
+
+
 def meets(record: Any, where: Filter) -> bool:
     return not (
-        (where.customer_id is not None and record.customer_id != where.customer_id)
-        or (where.subject_id is not None and record.subject_id != where.subject_id)
-        or (where.reference is not None and record.reference != where.reference)
+        any(getattr(where, name) not in (None, getattr(record, name, None)) for name in _EXACTLY)
         or (where.statuses and record.status not in where.statuses)
         or (where.states and record.state not in where.states)
         or (where.created_from is not None and record.created_at < where.created_from)
@@ -172,6 +185,7 @@ class ListsContract:
             write(storage, *records)
         expected = [record for record in reversed(records) if meets(record, where)]
         assert list(walk(storage, kind, where, data.draw(st.integers(1, 3)))) == expected
+        assert storage.count_of(MINE, kind, where) == len(expected)
         storage.close()
 
     def test_merchants_are_listed_newest_first(self, storage: Storage) -> None:

@@ -234,6 +234,30 @@ class StorageContract(ListsContract):
         refuse(storage, Changes(merchant_id=MINE, removed=(example(MINE, version=removed),)))
         assert (storage.get(MINE, kind, example(MINE).id) is None) is (stored == 0)
 
+    @EACH_KIND
+    @pytest.mark.parametrize(("stored", "needed"), [(0, 1), (2, 1), (1, 2)])
+    def test_a_commit_is_refused_unless_what_it_needs_is_there_as_it_was(
+        self, storage: Storage, kind: type, stored: int, needed: int
+    ) -> None:
+        example = EXAMPLES[kind]
+        for version in range(1, stored + 1):
+            write(storage, example(MINE, version=version))
+        written = a_payment(MINE, 9)
+        refuse(storage, Changes(**_needing(written, example(MINE, version=needed))))
+        assert storage.get(MINE, Payment, written.id) is None
+
+    @EACH_KIND
+    def test_what_a_commit_needs_stays_as_it_is(self, storage: Storage, kind: type) -> None:
+        needed, written = EXAMPLES[kind](MINE), a_payment(MINE, 9)
+        write(storage, needed)
+        storage.commit(Changes(**_needing(written, needed)))
+        assert storage.get(MINE, kind, needed.id) == needed
+        assert storage.get(MINE, Payment, written.id) == written
+
+    def test_what_another_merchant_has_is_not_what_a_commit_needs(self, storage: Storage) -> None:
+        write(storage, a_sealed_card(OTHER))
+        refuse(storage, Changes(**_needing(a_payment(MINE), a_sealed_card(MINE))))
+
     # -- all or nothing ----------------------------------------------------------------------------
 
     @pytest.mark.parametrize(
@@ -241,6 +265,7 @@ class StorageContract(ListsContract):
         [
             pytest.param({"records": (a_payment(MINE, version=3),)}, id="a stale record"),
             pytest.param({"removed": (a_payment(MINE, version=2),)}, id="a stale removal"),
+            pytest.param({"needed": (a_payment(MINE, version=2),)}, id="a stale need"),
             pytest.param(
                 {"records": (an_operation(MINE, 3, idempotency_key="key-1"),)}, id="a key"
             ),
@@ -267,6 +292,7 @@ class StorageContract(ListsContract):
                 a_method(MINE, 2),
             ),
             "removed": (sealed,),
+            "needed": (told,),
             "events": (an_event(MINE, 2),),
             "postings": (a_posting(MINE),),
             "receipts": (receipt,),
@@ -466,3 +492,7 @@ class StorageContract(ListsContract):
         words = storage.describe()
         assert words
         assert all(isinstance(text, str) for pair in words.items() for text in pair)
+
+
+def _needing(written: Payment, needed: Any) -> dict[str, Any]:
+    return {"merchant_id": MINE, "records": (written,), "needed": (needed,)}
