@@ -324,6 +324,37 @@ POSITION = (
     ),
 )
 
+AGE = (
+    *objects(ErrorCode.TYPE_INVALID),
+    Bad("less than nothing", timedelta(microseconds=-1), ErrorCode.VALUE_INVALID),
+    Bad("least of all", timedelta.min, ErrorCode.VALUE_INVALID),
+    Bad("beyond all times", timedelta.max, ErrorCode.VALUE_INVALID),
+)
+
+TIME_UNUSED = (*AGE, Bad("nothing", timedelta(0), ErrorCode.VALUE_INVALID))
+
+PEM = (
+    *objects(ErrorCode.TYPE_INVALID, without=("bytes",)),
+    Bad("text", "-----BEGIN PUBLIC KEY-----", ErrorCode.TYPE_INVALID),
+    Bad("no key", b"some bytes", ErrorCode.VALUE_INVALID),
+    Bad("no bytes", b"", ErrorCode.VALUE_INVALID),
+    Bad("half a key", b"-----BEGIN PUBLIC KEY-----\nMCow", ErrorCode.VALUE_INVALID),
+)
+
+EXPORT = (
+    *objects(ErrorCode.TYPE_INVALID, without=("bytes",)),
+    Bad("text", "some text", ErrorCode.TYPE_INVALID),
+    Bad("no export", b"some bytes", ErrorCode.VALUE_INVALID),
+    Bad("no bytes", b"", ErrorCode.VALUE_INVALID),
+    Bad("long enough", b"\x05" * 1_000, ErrorCode.VALUE_INVALID),
+)
+
+PASSWORD = (
+    *objects(ErrorCode.TYPE_INVALID, without=("None", "bytes")),
+    Bad("text", "some text", ErrorCode.TYPE_INVALID),
+    Bad("of a key that has none", b"some bytes", ErrorCode.VALUE_INVALID, "private_key"),
+)
+
 PROGRESS = objects(ErrorCode.TYPE_INVALID, without=("None", "class"))
 
 INITIATED_BY = (

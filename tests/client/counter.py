@@ -5,9 +5,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from till import AMEX, CHALLENGED, NO_FUNDS, Till, eur
 
 from payplatform import Card, OutcomeUnknown, PayPlatform, Settings
@@ -15,6 +23,11 @@ from payplatform.banks.simulated import Call, Fault
 from payplatform.ports import BankNotice
 
 KEY = "the-key-under-test"
+
+
+_KEY = X25519PrivateKey.generate()
+PUBLIC_KEY = _KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+PRIVATE_KEY = _KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 class Counter:
@@ -32,6 +45,9 @@ class Counter:
         self.waiting = a_passed_challenge(till)
         self.event = till.pay.events.pending(limit=1)[0]
         self.notice = a_notice(till, self.held)
+        self.export = till.shop.vault.export(
+            public_key=PUBLIC_KEY, actor="Ada", purpose="to have one"
+        )
 
     def call(self, method: str, **given: Any) -> Any:
         """Make a call by its name, with these arguments and good ones for the rest it needs."""
@@ -91,6 +107,10 @@ class Counter:
                 "actor": "Ada",
                 "reason": "looked it up",
             },
+            "vault.retire": {"unused_for": timedelta(days=1)},
+            "shop.vault.retire": {"unused_for": timedelta(days=1)},
+            "shop.vault.export": {"public_key": PUBLIC_KEY, "actor": "Ada", "purpose": "moving"},
+            "shop.vault.import_": {"data": self.export, "private_key": PRIVATE_KEY},
         }
         return needed.get(name, {})
 
@@ -139,10 +159,10 @@ def a_passed_challenge(till: Till) -> str:
 def public_methods() -> Iterator[tuple[str, inspect.Signature]]:
     till = Till()
     rooms = {"": till.pay, "merchants.": till.pay.merchants, "events.": till.pay.events}
-    rooms |= {"notices.": till.pay.notices}
+    rooms |= {"notices.": till.pay.notices, "vault.": till.pay.vault}
     rooms |= {f"shop.{name}.": room for name, room in vars(till.shop).items() if name != "id"}
     known = {name for name in vars(till.pay) if not name.startswith("_")}
-    assert known == {"merchants", "events", "notices"}, (
+    assert known == {"merchants", "events", "notices", "vault"}, (
         "a new room of the platform has to be looked at here"
     )
     for prefix, room in rooms.items():

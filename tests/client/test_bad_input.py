@@ -128,6 +128,28 @@ ARGUMENTS: dict[str, dict[str, tuple[Bad, ...]]] = {
         "reason": text(500, optional=False),
         "evidence": text(500, optional=True),
     },
+    "shop.vault.export": {
+        "public_key": bad.PEM,
+        "actor": text(200, optional=False),
+        "purpose": text(500, optional=False),
+    },
+    "shop.vault.import_": {
+        "data": bad.EXPORT,
+        "private_key": bad.PEM,
+        "password": bad.PASSWORD,
+    },
+    **{
+        f"{whose}vault.{name}": arguments
+        for whose in ("", "shop.")
+        for name, arguments in {
+            "retire": {"unused_for": bad.TIME_UNUSED, "limit": bad.PART},
+            "rotate_data_key": {"older_than": bad.AGE},
+            "rotate_fingerprint_key": {"older_than": bad.AGE},
+            "rotate_master_key": {},
+            "run": {"limit": bad.PART, "progress": bad.PROGRESS},
+            "status": {},
+        }.items()
+    },
 }
 """Every public method, and what each of its parameters must refuse."""
 

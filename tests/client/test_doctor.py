@@ -393,7 +393,7 @@ PLANTS = {
         "vault",
         "wrapped key dek_1",
         by="INSERT INTO wrapped_keys SELECT 'dek_1', :nothing, version, purpose, key_version,"
-        " wrapped, created_at FROM wrapped_keys LIMIT 1",
+        " wrapped, created_at, wrapped_by, wrapped_at, retired_at FROM wrapped_keys LIMIT 1",
         record="nothing",
     ),
     "a status that the facts do not lead to": plant(

@@ -153,6 +153,20 @@ SETTINGS: dict[str, tuple[Bad, ...]] = {
             for value in (-0.1, 1.1, float("nan"), float("inf"))
         ),
     ),
+    **{
+        f"{whose}_key_period_s": (
+            *objects(ErrorCode.TYPE_INVALID, without=("int", "float")),
+            *(
+                Bad(str(value), value, ErrorCode.VALUE_INVALID)
+                for value in (-0.1, float("nan"), float("inf"), 10**400)
+            ),
+        )
+        for whose in ("master", "data", "fingerprint", "retired")
+    },
+    "data_key_records": (
+        *objects(ErrorCode.TYPE_INVALID, without=("int", "float")),
+        *(Bad(str(value)[:9], value, ErrorCode.VALUE_INVALID) for value in (0, -1, 2**32 + 1)),
+    ),
 }
 
 

@@ -167,7 +167,7 @@ def test_it_describes_how_it_is_set(path: Path) -> None:
     assert storage.describe() == {
         "adapter": "sqlite",
         "path": str(path),
-        "schema": "1",
+        "schema": str(_schema.LATEST),
         "journal_mode": "delete",
         "synchronous": "extra",
         "sqlite": sqlite3.sqlite_version,
@@ -408,13 +408,14 @@ def test_a_file_of_an_older_release_is_brought_up_to_date_and_keeps_everything(
     storage.close()
     add_column = lambda db: db.execute("ALTER TABLE customers ADD COLUMN phone TEXT")  # noqa: E731  # one line
     monkeypatch.setattr(_schema, "MIGRATIONS", (*_schema.MIGRATIONS, add_column))
+    newer = _schema.LATEST + 1
     for module in (_schema, _opening):
-        monkeypatch.setattr(module, "LATEST", 2)
+        monkeypatch.setattr(module, "LATEST", newer)
     storage = SQLiteStorage(path)
     assert storage.get(MERCHANT, Customer, written) == a_customer(MERCHANT)
     storage.close()
     connection = sqlite3.connect(path)
-    assert connection.execute("PRAGMA user_version").fetchall() == [(2,)]
+    assert connection.execute("PRAGMA user_version").fetchall() == [(newer,)]
     assert connection.execute("SELECT phone FROM customers").fetchall() == [(None,)]
     connection.close()
 
@@ -427,8 +428,9 @@ def test_a_migration_that_fails_leaves_nothing(path: Path, monkeypatch: pytest.M
         db.execute("CREATE TABLE customers (x)")
 
     monkeypatch.setattr(_schema, "MIGRATIONS", (*_schema.MIGRATIONS, fail))
+    newer = _schema.LATEST + 1
     for module in (_schema, _opening):
-        monkeypatch.setattr(module, "LATEST", 2)
+        monkeypatch.setattr(module, "LATEST", newer)
     assert refused(path) is ErrorCode.STORAGE_UNAVAILABLE
     monkeypatch.undo()
     SQLiteStorage(path).close()

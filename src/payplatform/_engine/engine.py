@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from payplatform._engine.exchange import Exchange
 from payplatform._engine.flow import Flow
@@ -15,6 +16,9 @@ from payplatform._engine.rotation import Rotation
 from payplatform._engine.settings import Settings
 from payplatform._engine.vault import Vault
 from payplatform.ports import Bank, Filter, KeyService, R, Storage
+
+if TYPE_CHECKING:
+    from payplatform._engine.portability import Portability
 
 
 class Engine:
@@ -48,6 +52,15 @@ class Engine:
     def records(self, merchant_id: str, kind: type[R], where: Filter) -> Iterator[R]:
         """A merchant's records that match, newest first, page by page."""
         return all_records(self.storage, merchant_id, kind, where)
+
+    @property
+    def portability(self) -> Portability:
+        """Cards on their way to another installation, or from one."""
+        from payplatform._engine.portability import Portability  # noqa: PLC0415  # seldom needed
+
+        return Portability(
+            storage=self.storage, vault=self._vault, registry=self.registry, now=self.now
+        )
 
     def close(self) -> None:
         """Let go of the keys in memory, then of the ports."""

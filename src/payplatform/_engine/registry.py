@@ -113,8 +113,9 @@ class Registry:
         name: str | None,
         email: str | None,
         metadata: tuple[tuple[str, str], ...],
+        customer_id: str | None = None,
     ) -> Customer:
-        """A new customer.
+        """A new customer, under a new id unless it brings one.
 
         Raises:
             NotFound: the merchant has been erased.
@@ -122,7 +123,7 @@ class Registry:
         self.merchant(merchant_id)
         now = self._now()
         customer = Customer(
-            id=self._new_id("cus"),
+            id=customer_id or self._new_id("cus"),
             merchant_id=merchant_id,
             version=1,
             name=name,
@@ -209,6 +210,64 @@ class Registry:
 
         return self._commit(attempt)
 
+    def adopt_method(
+        self,
+        merchant_id: str,
+        *,
+        method_id: str,
+        customer_id: str | None,
+        card: Card,
+        postal_code: str | None,
+        network_transaction_id: str | None,
+    ) -> tuple[str, str, tuple[str, ...] | None]:
+        """Keep a card from elsewhere under the id it had there; one that is here stays as it is.
+
+        Returns:
+            The id it came with, the id of the method that has the card here, and what of that one
+            differs; None when the card was added.
+        """
+        self.merchant(merchant_id)
+        differences: list[tuple[str, ...]] = []
+
+        def attempt() -> tuple[PaymentMethod, Changes]:
+            differences.clear()
+            prepared = self._vault.prepare(merchant_id, card, postal_code=postal_code)
+            known = self._storage.get(merchant_id, PaymentMethod, method_id)
+            if known is None and customer_id is not None:
+                known = self._storage.payment_method_with(
+                    merchant_id, customer_id, prepared.fingerprints
+                )
+            if known is not None:
+                differences.append(self._differences(known, prepared, card, postal_code))
+                return known, Changes(merchant_id=merchant_id)
+            customer = None if customer_id is None else self.customer(merchant_id, customer_id)
+            return self._new_method(
+                prepared,
+                card,
+                customer,
+                method_id=method_id,
+                network_transaction_id=network_transaction_id,
+            )
+
+        method = self._commit(attempt)
+        return method_id, method.id, differences[0] if differences else None
+
+    def _differences(
+        self, known: PaymentMethod, prepared: Prepared, card: Card, postal_code: str | None
+    ) -> tuple[str, ...]:
+        """What of a card that is here is not as it comes in, by name."""
+        kept = self._vault.open_stored(known.merchant_id, known.token, brand=known.brand)
+        if known.deleted_at is not None or kept is None:
+            return ("deleted",)
+        pairs = {
+            "number": known.fingerprint in prepared.fingerprints,
+            "expiry": (kept.expiry_month, kept.expiry_year)
+            == (card.expiry_month, card.expiry_year),
+            "holder": kept.holder == card.holder,
+            "postal_code": kept.postal_code == postal_code,
+        }
+        return tuple(name for name, is_same in pairs.items() if not is_same)
+
     def method(self, merchant_id: str, method_id: str) -> PaymentMethod:
         """The payment method, unless deleted.
 
@@ -285,11 +344,17 @@ class Registry:
         return all(payment.updated_at < since for payment in payments)
 
     def _new_method(
-        self, prepared: Prepared, card: Card, customer: Customer | None
+        self,
+        prepared: Prepared,
+        card: Card,
+        customer: Customer | None,
+        *,
+        method_id: str | None = None,
+        network_transaction_id: str | None = None,
     ) -> tuple[PaymentMethod, Changes]:
         now, sealed = self._now(), prepared.sealed
         method = PaymentMethod(
-            id=self._new_id("pm"),
+            id=method_id or self._new_id("pm"),
             merchant_id=sealed.merchant_id,
             version=1,
             token=sealed.id,
@@ -301,6 +366,7 @@ class Registry:
             expiry_year=card.expiry_year,
             fingerprint=prepared.fingerprints[0],
             fingerprint_version=prepared.fingerprint_version,
+            network_transaction_id=network_transaction_id,
             created_at=now,
             updated_at=now,
         )

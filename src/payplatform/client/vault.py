@@ -6,19 +6,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from payplatform._domain.records import KeyPurpose
+from payplatform._domain.text import clean_text
 from payplatform._engine.rotation import Progress, RotationReport, VaultStatus
 from payplatform.client._room import a_count
 from payplatform.errors import ErrorCode, InvalidRequest
 
 if TYPE_CHECKING:
     from payplatform._engine.engine import Engine
+    from payplatform._engine.portability import ImportReport
 
 _MOST_CARDS = 1_000_000_000
 _AT_ONCE = timedelta(0)
+_LONGEST = timedelta(days=365_000)
 
 
 class Vault:
@@ -131,13 +134,9 @@ class Vault:
             StorageUnavailable: the store failed; what is deleted by then is deleted.
         """
         if _an_age(unused_for, field="unused_for") == _AT_ONCE:
-            raise InvalidRequest(
-                "unused_for must be more than nothing",
-                code=ErrorCode.VALUE_INVALID,
-                field="unused_for",
-            )
+            raise _invalid("unused_for", "must be more than nothing")
         engine, limit = self._engine, _a_limit(limit)
-        since = engine.now() - unused_for
+        since = _before(engine.now(), unused_for, field="unused_for")
         return sum(
             engine.registry.retire(merchant_id, unused_since=since, limit=limit)
             for merchant_id in self._merchant_ids()
@@ -152,7 +151,8 @@ class Vault:
 
     def _rotate(self, purpose: KeyPurpose, older_than: timedelta) -> int:
         engine = self._engine
-        made_before = engine.now() - _an_age(older_than, field="older_than")
+        age = _an_age(older_than, field="older_than")
+        made_before = _before(engine.now(), age, field="older_than")
         return sum(
             engine.rotation.rotate(merchant_id, purpose, made_before=made_before)
             for merchant_id in self._merchant_ids()
@@ -169,6 +169,71 @@ class MerchantVault(Vault):
     def _merchant_ids(self) -> Iterator[str]:
         yield self._engine.registry.merchant(self._merchant_id).id
 
+    def export(self, *, public_key: bytes, actor: str, purpose: str) -> bytes:
+        """All customers and cards of the merchant, encrypted to a receiver's public key.
+
+        Only the receiver can read it, with `import_` or with any implementation of HPKE (RFC 9180).
+        Make sure by another way that the key is really the receiver's.
+
+        Args:
+            public_key: the receiver's, X25519 or P-256, as PEM.
+            actor: who does this, at most 200 characters.
+            purpose: what for, at most 500 characters. The receiver can read both.
+
+        Returns:
+            The export, to be sent or kept as it is.
+
+        Raises:
+            InvalidRequest: an argument breaks its rule.
+            NotFound: the merchant has been erased.
+            VaultError: a card could not be opened; nothing left.
+            StorageUnavailable: the store failed; nothing left.
+        """
+        from payplatform._engine.portability import public_key_in  # noqa: PLC0415  # seldom needed
+
+        actor = clean_text(actor, field="actor", max_length=200)
+        purpose = clean_text(purpose, field="purpose", max_length=500)
+        receiver = public_key_in(_a_pem(public_key, field="public_key"))
+        if receiver is None:
+            raise _invalid("public_key", "must be an X25519 or P-256 public key as PEM")
+        (merchant_id,) = self._merchant_ids()
+        portability = self._engine.portability
+        return portability.export(merchant_id, public_key=receiver, actor=actor, purpose=purpose)
+
+    def import_(
+        self, data: bytes, *, private_key: bytes, password: bytes | None = None
+    ) -> ImportReport:
+        """Take in the customers and cards of an export, under the ids that they had.
+
+        What is here already stays as it is and is reported, with what of it differs. An import that
+        was interrupted may be made again: what was added by then is reported as a duplicate.
+
+        Args:
+            data: the export.
+            private_key: the one that belongs to the public key it was made for, as PEM.
+            password: of the private key, where it is encrypted.
+
+        Returns:
+            What was added, and what was here.
+
+        Raises:
+            InvalidRequest: the data or the key is not what it has to be; nothing was added.
+            NotFound: the merchant has been erased.
+            VaultError: a card could not be sealed; what is added by then stays.
+            StorageUnavailable: the store failed; likewise.
+        """
+        from payplatform._engine.portability import private_key_in  # noqa: PLC0415  # seldom needed
+
+        if password is not None and not isinstance(password, bytes):
+            raise _wrong("password", "must be bytes")
+        key = private_key_in(_a_pem(private_key, field="private_key"), password)
+        if key is None:
+            raise _invalid("private_key", "must be an X25519 or P-256 private key as PEM")
+        if not isinstance(data, bytes):
+            raise _wrong("data", "must be bytes")
+        (merchant_id,) = self._merchant_ids()
+        return self._engine.portability.take_in(merchant_id, data, private_key=key)
+
 
 def _a_limit(limit: int | None) -> int | None:
     return None if limit is None else a_count(limit, field="limit", most=_MOST_CARDS)
@@ -178,10 +243,24 @@ def _an_age(age: object, *, field: str) -> timedelta:
     if not isinstance(age, timedelta):
         raise _wrong(field, "must be a timedelta")
     if age < _AT_ONCE:
-        raise InvalidRequest(
-            f"{field} must not be less than nothing", code=ErrorCode.VALUE_INVALID, field=field
-        )
+        raise _invalid(field, "must not be less than nothing")
     return age
+
+
+def _before(now: datetime, age: timedelta, *, field: str) -> datetime:
+    if age > _LONGEST:
+        raise _invalid(field, "must be at most a thousand years")
+    return now - age
+
+
+def _a_pem(pem: object, *, field: str) -> bytes:
+    if not isinstance(pem, bytes):
+        raise _wrong(field, "must be PEM as bytes")
+    return pem
+
+
+def _invalid(field: str, rule: str) -> InvalidRequest:
+    return InvalidRequest(f"{field} {rule}", code=ErrorCode.VALUE_INVALID, field=field)
 
 
 def _wrong(field: str, rule: str) -> InvalidRequest:

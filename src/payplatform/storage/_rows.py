@@ -310,8 +310,11 @@ RECORDS: Final[Mapping[type, Layout[Any]]] = MappingProxyType(
 
 # -- receipts --------------------------------------------------------------------------------------
 
-RECEIPT_FORMAT: Final = 1
-"""Raised when the JSON of a payment or payment method changes; each older one stays readable."""
+RECEIPT_FORMAT: Final = 2
+"""Raised when the JSON of a payment or payment method changes; each older one stays readable.
+
+Format 1 knows no version of a fingerprint, and is read as if it said none.
+"""
 
 _SUBJECTS: Final[dict[str, type[Subject]]] = {"payment": Payment, "payment_method": PaymentMethod}
 _SUBJECT_NAMES: Final = {kind: name for name, kind in _SUBJECTS.items()}
@@ -330,7 +333,7 @@ def subject_of(operation_id: str, name: str, receipt_format: int, body: bytes) -
         StorageUnavailable: `storage_corrupt`, naming the operation: it cannot be read.
     """
     try:
-        if receipt_format == RECEIPT_FORMAT:
+        if 1 <= receipt_format <= RECEIPT_FORMAT:
             return _converter.structure(json.loads(body), _SUBJECTS[name])
     except Exception:  # noqa: BLE001, S110  # whatever it is, it may hold what the body holds
         pass
