@@ -10,6 +10,7 @@ from payplatform._domain.records import Customer, Merchant, PaymentMethod, Verif
 from payplatform._engine.doctor import DoctorReport
 from payplatform._engine.recovery import RecoveryReport
 from payplatform._engine.settings import Settings
+from payplatform._engine.vault_reports import ImportReport, RotationReport, VaultStatus
 from payplatform.client import MerchantClient, PayPlatform
 from payplatform.errors import (
     BankUnavailable,
@@ -42,6 +43,7 @@ __all__ = [
     "DoctorReport",
     "ErrorCode",
     "Event",
+    "ImportReport",
     "Initiator",
     "InvalidRequest",
     "Merchant",
@@ -59,9 +61,11 @@ __all__ = [
     "PaymentMethod",
     "PaymentStatus",
     "RecoveryReport",
+    "RotationReport",
     "Settings",
     "StorageUnavailable",
     "VaultError",
+    "VaultStatus",
     "Verification",
     "__version__",
 ]

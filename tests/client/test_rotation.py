@@ -317,10 +317,10 @@ def test_a_new_master_key_wraps_every_key_and_the_old_one_is_not_needed(
     assert pays(till, card.id)
 
 
+@pytest.mark.usefixtures("kept")
 def test_wrapping_anew_goes_on_where_it_was_interrupted(
-    till: Till, kept: PayPlatform, masters: TwoMasters, monkeypatch: pytest.MonkeyPatch
+    till: Till, masters: TwoMasters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert kept
     masters.renew()
     commit = till.storage.commit
 

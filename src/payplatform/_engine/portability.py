@@ -46,6 +46,7 @@ from payplatform._domain.text import (
 from payplatform._engine.pages import all_records
 from payplatform._engine.registry import Registry
 from payplatform._engine.vault import Vault
+from payplatform._engine.vault_reports import Difference, ImportReport
 from payplatform.errors import ErrorCode, InvalidRequest, NotFound
 from payplatform.ports import Storage
 
@@ -55,42 +56,6 @@ T = TypeVar("T")
 
 _INFORMATION: Final = b"payplatform/vault-export/v1"
 _FORMAT: Final = 1
-
-
-@frozen(kw_only=True)
-class Difference:
-    """Something in an export that is here already, which is left as it is.
-
-    Attributes:
-        id: of the customer or payment method in the export.
-        existing_id: of the one that is here: the same, or that of another method with this card.
-        changed: what differs here, by name; empty when nothing does. `deleted`: it was here once.
-    """
-
-    id: str
-    existing_id: str
-    changed: tuple[str, ...] = ()
-
-
-@frozen(kw_only=True)
-class ImportReport:
-    """What one import did.
-
-    Attributes:
-        exported_at: when the export was made.
-        exported_by: the actor who made it.
-        purpose: what for.
-        customers: how many customers were added.
-        payment_methods: how many cards were added.
-        duplicates: what was here already, and what of it differs.
-    """
-
-    exported_at: str
-    exported_by: str
-    purpose: str
-    customers: int
-    payment_methods: int
-    duplicates: tuple[Difference, ...]
 
 
 @frozen(kw_only=True)

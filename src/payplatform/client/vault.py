@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING
 
 from payplatform._domain.records import KeyPurpose
 from payplatform._domain.text import clean_text
-from payplatform._engine.rotation import Progress, RotationReport, VaultStatus
+from payplatform._engine.vault_reports import (
+    ImportReport,
+    Progress,
+    RotationReport,
+    VaultStatus,
+)
 from payplatform.client._room import a_count
 from payplatform.errors import ErrorCode, InvalidRequest
 
 if TYPE_CHECKING:
     from payplatform._engine.engine import Engine
-    from payplatform._engine.portability import ImportReport
 
 _MOST_CARDS = 1_000_000_000
 _AT_ONCE = timedelta(0)
