@@ -154,6 +154,27 @@ class RemovesWhateverIsStored(MemoryStorage):
 # -- all or nothing --------------------------------------------------------------------------------
 
 
+@caught_by("test_a_commit_is_refused_unless_what_it_needs_is_there_as_it_was")
+class IgnoresNeeds(MemoryStorage):
+    def commit(self, changes: Any) -> None:
+        super().commit(evolve(changes, needed=()))
+
+
+@caught_by("test_what_a_commit_needs_stays_as_it_is")
+class UsesUpWhatIsNeeded(MemoryStorage):
+    def commit(self, changes: Any) -> None:
+        super().commit(evolve(changes, needed=(), removed=changes.removed + changes.needed))
+
+
+@caught_by("test_what_another_merchant_has_is_not_what_a_commit_needs")
+class TakesWhatAnybodyHas(MemoryStorage):
+    def _stored(self, record: Any) -> Any:
+        for (_, record_id), stored in self._all(type(record)).items():
+            if (record_id, stored.version) == (record.id, record.version):
+                return stored
+        raise Conflict("nobody has it")
+
+
 @caught_by("test_a_commit_that_is_refused_leaves_nothing")
 class CommitsAPart(MemoryStorage):
     def _write(self, record: Any, undo: ExitStack) -> None:
@@ -526,6 +547,12 @@ class SurveysOneMerchantAfterAnother(MemoryStorage):
 class CountsEverything(MemoryStorage):
     def count(self, kind: Any) -> int:
         return sum(map(len, self._records.values()))
+
+
+@caught_by("test_a_merchants_count_is_of_its_records_that_match")
+class CountsWhatDoesNotMatch(MemoryStorage):
+    def count_of(self, merchant_id: str, kind: Any, where: Any = None) -> int:
+        return super().count_of(merchant_id, kind)
 
 
 @caught_by("test_a_sound_store_finds_nothing_wrong_with_itself")

@@ -185,8 +185,17 @@ class ListsContract:
             write(storage, *records)
         expected = [record for record in reversed(records) if meets(record, where)]
         assert list(walk(storage, kind, where, data.draw(st.integers(1, 3)))) == expected
-        assert storage.count_of(MINE, kind, where) == len(expected)
         storage.close()
+
+    def test_a_merchants_count_is_of_its_records_that_match(self, storage: Storage) -> None:
+        write(storage, *(a_sealed_card(MINE, n, key_version=n % 2) for n in (1, 2, 3)))
+        write(storage, a_sealed_card(OTHER, 4, key_version=1))
+        write(storage, *(a_method(MINE, n, fingerprint_version=n) for n in (1, 2)))
+        assert storage.count_of(MINE, SealedCard) == 3
+        assert storage.count_of(MINE, SealedCard, Filter(key_version=1)) == 2
+        assert storage.count_of(MINE, PaymentMethod, Filter(fingerprint_version=2)) == 1
+        assert storage.count_of(MINE, SealedCard, Filter(fingerprint_version=1)) == 0
+        assert storage.count_of(MINE, Payment) == 0
 
     def test_merchants_are_listed_newest_first(self, storage: Storage) -> None:
         for number in (2, 1, 3):
