@@ -117,15 +117,16 @@ def test_two_rotations_before_a_run_leave_one_key(till: Till) -> None:
 
 def test_who_still_has_the_retired_key_does_not_seal_with_it(till: Till) -> None:
     """Another process has read the keys before the rotation, and adds a card after it."""
-    other = another_process(till).merchant(till.merchant_id)
+    adding, changing = (another_process(till).merchant(till.merchant_id) for _ in range(2))
     ada = till.customer()
-    other.payment_methods.create(card=Card(VISA, "12/40"), customer=ada)
+    for shop in (adding, changing):
+        shop.payment_methods.create(card=Card(VISA, "12/40"), customer=ada)
     till.shop.vault.rotate_data_key()
     till.shop.vault.rotate_fingerprint_key()
     till.shop.vault.run()
 
-    added = other.payment_methods.create(card=Card(AMEX, "12/40"), customer=ada)
-    changed = other.payment_methods.create(card=Card(VISA, "11/41"), customer=ada)
+    added = adding.payment_methods.create(card=Card(AMEX, "12/40"), customer=ada)
+    changed = changing.payment_methods.create(card=Card(VISA, "11/41"), customer=ada)
 
     assert {card.key_version for card in sealed(till)} == {2}
     assert {method.fingerprint_version for method in methods(till)} == {2}
@@ -133,6 +134,20 @@ def test_who_still_has_the_retired_key_does_not_seal_with_it(till: Till) -> None
     assert pays(till, added.id)
     assert pays(till, changed.id)
     assert len(methods(till)) == 2
+
+
+def test_a_run_with_old_keys_in_memory_brings_no_card_to_a_retired_key(till: Till) -> None:
+    till.card()
+    till.shop.vault.rotate_data_key()
+    other = another_process(till).merchant(till.merchant_id)
+    other.payment_methods.create(card=Card(MASTERCARD, "12/40"))
+    till.shop.vault.rotate_data_key()
+    before = {card.id for card in sealed(till) if card.key_version == 1}
+    other.vault.run(limit=1)
+
+    assert 2 not in {card.key_version for card in sealed(till) if card.id in before}
+    assert other.vault.run().is_done
+    assert {card.key_version for card in sealed(till)} == {3}
 
 
 def test_a_card_that_was_read_before_its_key_was_destroyed_still_pays(

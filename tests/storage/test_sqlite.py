@@ -23,6 +23,7 @@ from elsewhere import (
     open_files_of,
     write_customer,
 )
+from sqlite_utils import Database
 
 from payplatform._domain.changes import Changes
 from payplatform._domain.operations import Operation, OperationState
@@ -41,6 +42,7 @@ from payplatform.testing._records import (
     a_payment,
     a_posting,
     a_sealed_card,
+    a_wrapped_key,
     an_event,
     an_operation,
 )
@@ -420,6 +422,52 @@ def test_a_file_of_an_older_release_is_brought_up_to_date_and_keeps_everything(
     connection.close()
 
 
+def test_a_file_from_before_rotation_gets_what_rotation_needs(path: Path) -> None:
+    """Then a merchant had one key of each purpose, and every fingerprint was made by the first."""
+    path.touch(mode=0o600)
+    connection = sqlite3.connect(path)
+    _schema.MIGRATIONS[0](Database(connection, execute_plugins=False))
+    connection.execute("PRAGMA user_version = 1")
+    method = evolve(a_method(MERCHANT), fingerprint_version=1)
+    deleted = a_method(MERCHANT, 2, fingerprint=None)
+    key = a_wrapped_key(MERCHANT)
+    for record in (method, deleted, key):
+        layout = RECORDS[type(record)]
+        stored = dict(zip(layout.columns, layout.row_of(record), strict=True))
+        since = {"fingerprint_version", "wrapped_by", "wrapped_at", "retired_at"}
+        columns = [column for column in stored if column not in since]
+        connection.execute(
+            f"INSERT INTO {layout.table} ({', '.join(columns)}) "
+            f"VALUES ({', '.join('?' * len(columns))})",
+            [stored[column] for column in columns],
+        )
+    connection.commit()
+    connection.close()
+
+    storage = SQLiteStorage(path)
+    for record in (method, deleted, key):
+        assert storage.get(MERCHANT, type(record), record.id) == record
+    assert storage.count_of(MERCHANT, PaymentMethod, Filter(fingerprint_version=1)) == 1
+    storage.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "where", "index"),
+    [
+        (SealedCard, Filter(key_version=1), "sealed_cards_key"),
+        (PaymentMethod, Filter(fingerprint_version=1), "payment_methods_fingerprint_key"),
+        (Payment, Filter(payment_method_id="pm"), "payments_method"),
+    ],
+)
+def test_what_matches_is_counted_by_an_index_alone(
+    by_hand: sqlite3.Connection, kind: type, where: Filter, index: str
+) -> None:
+    asked = _statements.count_of(RECORDS[kind], MERCHANT, where)
+    assert asked is not None
+    (step,) = plan_of(by_hand, *asked)
+    assert step.startswith(f"SEARCH {RECORDS[kind].table} USING COVERING INDEX {index} (merchant")
+
+
 def test_a_migration_that_fails_leaves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     SQLiteStorage(path).close()
 
@@ -546,6 +594,9 @@ OPEN_STATES = frozenset({OperationState.IN_DOUBT, OperationState.NEEDS_REVIEW})
         (Payment, Filter(created_from=NOW), "sqlite_autoindex_payments_1"),
         (Payment, Filter(metadata=(("a", "b"),)), "sqlite_autoindex_payments_1"),
         (PaymentMethod, Filter(customer_id="c"), "payment_methods_customer"),
+        (PaymentMethod, Filter(fingerprint_version=1), "payment_methods_fingerprint_key"),
+        (SealedCard, Filter(key_version=1), "sealed_cards_key"),
+        (Payment, Filter(payment_method_id="m"), "payments_method"),
         (Operation, Filter(subject_id="s"), "operations_subject"),
         (Operation, Filter(states=OPEN_STATES), "operations_open"),
     ],
