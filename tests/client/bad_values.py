@@ -331,6 +331,8 @@ AGE = (
     Bad("beyond all times", timedelta.max, ErrorCode.VALUE_INVALID),
 )
 
+AGE_OR_NONE = tuple(bad for bad in AGE if bad.label != "None")
+
 TIME_UNUSED = (*AGE, Bad("nothing", timedelta(0), ErrorCode.VALUE_INVALID))
 
 PEM = (

@@ -145,7 +145,7 @@ ARGUMENTS: dict[str, dict[str, tuple[Bad, ...]]] = {
             "retire": {"unused_for": bad.TIME_UNUSED, "limit": bad.PART},
             "rotate_data_key": {"older_than": bad.AGE},
             "rotate_fingerprint_key": {"older_than": bad.AGE},
-            "rotate_master_key": {},
+            "rotate_master_key": {"older_than": bad.AGE_OR_NONE},
             "run": {"limit": bad.PART, "progress": bad.PROGRESS},
             "status": {},
         }.items()

@@ -344,6 +344,21 @@ def test_a_new_master_key_wraps_every_key_and_the_old_one_is_not_needed(
 
 
 @pytest.mark.usefixtures("kept")
+def test_a_master_key_renewed_under_its_old_name_wraps_what_was_wrapped_before(
+    till: Till, masters: TwoMasters
+) -> None:
+    till.advance(days=10)
+    till.shop.vault.rotate_data_key()
+    masters.rewraps = 0
+
+    assert till.shop.vault.rotate_master_key() == 0
+    assert till.shop.vault.rotate_master_key(older_than=timedelta(days=9)) == 2
+    assert till.shop.vault.rotate_master_key(older_than=timedelta(days=9)) == 0
+    assert masters.rewraps == 2
+    assert till.shop.vault.status().master_key_age_s == 0
+
+
+@pytest.mark.usefixtures("kept")
 def test_wrapping_anew_goes_on_where_it_was_interrupted(
     till: Till, masters: TwoMasters, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,7 @@ from sqlite_utils import Database
 from payplatform._domain.changes import Changes
 from payplatform._domain.operations import Operation, OperationState
 from payplatform._domain.payments import Facts, Payment, PaymentStatus
-from payplatform._domain.records import Customer, PaymentMethod, SealedCard
+from payplatform._domain.records import Customer, PaymentMethod, SealedCard, WrappedKey
 from payplatform.errors import Conflict, ErrorCode, StorageUnavailable
 from payplatform.ports import Filter, Storage
 from payplatform.storage import _opening, _schema, _statements
@@ -445,8 +445,9 @@ def test_a_file_from_before_rotation_gets_what_rotation_needs(path: Path) -> Non
     connection.close()
 
     storage = SQLiteStorage(path)
-    for record in (method, deleted, key):
-        assert storage.get(MERCHANT, type(record), record.id) == record
+    for old in (method, deleted):
+        assert storage.get(MERCHANT, PaymentMethod, old.id) == old
+    assert storage.get(MERCHANT, WrappedKey, key.id) == key
     assert storage.count_of(MERCHANT, PaymentMethod, Filter(fingerprint_version=1)) == 1
     storage.close()
 

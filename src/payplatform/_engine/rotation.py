@@ -77,12 +77,20 @@ class Rotation:
                 return True
         raise Conflict("others kept changing the merchant's keys; nothing was done")
 
-    def rewrap(self, merchant_ids: Iterable[str]) -> int:
-        """Wrap keys under the current master key, those that another one wraps; tells how many."""
+    def rewrap(self, merchant_ids: Iterable[str], *, wrapped_before: datetime | None) -> int:
+        """Wrap keys under the current master key; tells how many.
+
+        Those that another master key wraps, and those that were wrapped before that time.
+        """
         master = self._vault.master_key
-        wrapped = (key for one in merchant_ids for key in self._keys(one))
-        others = (key for key in wrapped if not master or key.wrapped_by != master)
-        return sum(self._is_rewrapped(key) for key in others)
+        keys = (key for one in merchant_ids for key in self._keys(one))
+        due = (
+            key
+            for key in keys
+            if key.wrapped_by != master
+            or (wrapped_before is not None and _wrapped_at(key) < wrapped_before)
+        )
+        return sum(self._is_rewrapped(key) for key in due)
 
     def _is_rewrapped(self, key: WrappedKey) -> bool:
         is_written = self._is_written(self._vault.rewrap(key))
@@ -256,7 +264,7 @@ class Rotation:
         """How old the keys are, what is under each, and what is overdue."""
         now, master = self._now(), self._vault.master_key
         keys = [key for merchant_id in merchant_ids for key in self._keys(merchant_id)]
-        since = [key.wrapped_at or key.created_at for key in keys if key.wrapped_by == master]
+        since = [_wrapped_at(key) for key in keys if key.wrapped_by == master]
         age_s = max(((now - at).total_seconds() for at in since), default=None)
         told = tuple(self._status_of(key, now) for key in keys)
         return VaultStatus(
@@ -312,6 +320,10 @@ class _Work:
         self.done[purpose] += written
         if self._progress is not None:
             self._progress(sum(self.done.values()), self._total)
+
+
+def _wrapped_at(key: WrappedKey) -> datetime:
+    return key.wrapped_at or key.created_at
 
 
 def _together(batch: Sequence[Changes]) -> Changes:

@@ -33,15 +33,19 @@ _PURPOSES = {"dek": "data", "fpk": "fingerprint"}
 @click.option(
     "--older-than",
     type=click.IntRange(0, 36_500),
-    default=0,
     metavar="DAYS",
-    help="Rotate only data and fingerprint keys that are older.",
+    help="Only data and fingerprint keys that are older; master: also what was wrapped before.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many cards.")
 @common_options("json", "merchant", "db")
 @pass_session
 def vault(
-    session: Session, *, action: str, keys: tuple[str, ...], older_than: int, limit: int | None
+    session: Session,
+    *,
+    action: str,
+    keys: tuple[str, ...],
+    older_than: int | None,
+    limit: int | None,
 ) -> Exit:
     """Tell the age of keys, and rotate them.
 
@@ -62,7 +66,8 @@ def vault(
             status = room.status()
             session.answer(_status_form(status), *_status_text(status))
             return Exit.OK
-        made = {key: _rotated(room, key, timedelta(days=older_than)) for key in keys}
+        age = None if older_than is None else timedelta(days=older_than)
+        made = {key: _rotated(room, key, age) for key in keys}
         report = _brought_to_new_keys(session, room, limit)
     document = {"rotated": made, **_report_form(report)}
     session.answer(document, _report_text(made, report))
@@ -73,11 +78,11 @@ def _vault_of(pay: PayPlatform, merchant_id: str | None) -> Vault:
     return pay.vault if merchant_id is None else pay.merchant(merchant_id).vault
 
 
-def _rotated(room: Vault, key: str, older_than: timedelta) -> int:
+def _rotated(room: Vault, key: str, older_than: timedelta | None) -> int:
     if key == "master":
-        return room.rotate_master_key()
+        return room.rotate_master_key(older_than=older_than)
     rotate = room.rotate_data_key if key == "data" else room.rotate_fingerprint_key
-    return rotate(older_than=older_than)
+    return rotate() if older_than is None else rotate(older_than=older_than)
 
 
 def _brought_to_new_keys(session: Session, room: Vault, limit: int | None) -> RotationReport:

@@ -81,21 +81,31 @@ class Vault:
         """
         return self._rotate(KeyPurpose.FINGERPRINT, older_than)
 
-    def rotate_master_key(self) -> int:
+    def rotate_master_key(self, *, older_than: timedelta | None = None) -> int:
         """Wrap the merchants' keys under the master key that is current at the key service.
 
-        No card is touched, and no key is seen in clear. Only keys that another master key wraps are
-        wrapped anew, so a call that was interrupted may be made again.
+        No card is touched. Keys that another master key wraps are wrapped anew, so a call that was
+        interrupted may be made again. Where the key service has renewed a master key under its old
+        name, as a transit engine does, nothing tells which keys are still under the old one but
+        when they were wrapped.
+
+        Args:
+            older_than: also keys that were wrapped longer ago than this.
 
         Returns:
             How many keys were wrapped anew.
 
         Raises:
+            InvalidRequest: the age is no time, or less than nothing.
             NotFound: the merchant has been erased.
             VaultError: the key service failed; what is wrapped by then stays so.
             StorageUnavailable: the store failed; likewise.
         """
-        return self._engine.rotation.rewrap(self._merchant_ids())
+        engine, wrapped_before = self._engine, None
+        if older_than is not None:
+            age = _an_age(older_than, field="older_than")
+            wrapped_before = _before(engine.now(), age, field="older_than")
+        return engine.rotation.rewrap(self._merchant_ids(), wrapped_before=wrapped_before)
 
     def run(self, *, limit: int | None = None, progress: Progress | None = None) -> RotationReport:
         """Bring cards to the newest keys, and destroy each old key that nothing needs any more.
