@@ -1,11 +1,15 @@
 """payplatform vault: what the keys are like, new ones, and the cards after them."""
 
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from command_line import Shell
 
 from payplatform import Card, PayPlatform
+from payplatform.cli._screen import Screen
+from payplatform.cli._session import Session
+from payplatform.cli._vault import _brought_to_new_keys
 
 
 @pytest.fixture
@@ -73,3 +77,17 @@ def test_what_makes_no_sense_is_refused_as_usage(words: list[str], shell: Shell)
     said = shell("vault", *words)
     assert said.code == 2
     assert said.err
+
+
+def test_a_bar_is_shown_to_a_person_while_cards_are_brought_to_new_keys(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Screen, "is_terminal", True)
+    screen = Screen(stderr=True, width=80)
+    screen.file = StringIO()
+    with PayPlatform.open(shell.db) as pay:
+        pay.vault.rotate_data_key()
+        report = _brought_to_new_keys(Session(err=screen), pay.vault, None)
+
+    assert report.resealed == 3
+    assert "3/3" in screen.file.getvalue()
