@@ -25,6 +25,7 @@ DOMAIN = "Within the domain too"
 ADAPTERS = "Adapters do not know each other"
 PURE = "The domain is pure: no I/O, no clock, no randomness, no stored form"
 STORED_FORM = "Only the storage rooms know the stored form"
+KEY_PACKAGES = "What a key service needs is loaded with it alone"
 OPTIONAL = "Optional packages stay with the extra that brings them"
 
 # contract, the module that gets the line, the line
@@ -57,6 +58,10 @@ PLANTED = [
     (PURE, "ports", "import logging"),
     (STORED_FORM, "_engine.flow", "import cattrs"),
     (STORED_FORM, "client", "from cattrs import structure"),
+    (ADAPTERS, "keys.aws", "from payplatform.keys import transit"),
+    (KEY_PACKAGES, "keys.local", "import boto3"),
+    (KEY_PACKAGES, "_engine.vault", "import hvac"),
+    (KEY_PACKAGES, "client", "def late() -> None:\n    import pkcs11"),
     (OPTIONAL, "client", "import rich"),
     (OPTIONAL, "storage.sqlite", "import click"),
     (OPTIONAL, "banks.simulated", "import hypothesis"),

@@ -5,9 +5,14 @@ import sys
 
 NOT_AT_IMPORT = [
     # optional: whoever lacks the extra can still import payplatform
+    "boto3",
+    "botocore",
     "click",
+    "hvac",
     "hypothesis",
+    "pkcs11",
     "pytest",
+    "requests",
     "rich",
     # heavy: an adapter loads them when it is used
     "cattrs",

@@ -63,7 +63,10 @@ def test_a_requirements_file_names_no_place_to_download_from(file: Path) -> None
     ("file", "names"),
     [
         ("demo.txt", ["cli", "build"]),
-        ("dev.txt", ["cli", "testing", "build", "test", "check", "docs"]),
+        (
+            "dev.txt",
+            ["cli", "hsm", "kms", "testing", "vault", "build", "test", "check", "docs"],
+        ),
     ],
 )
 def test_the_pins_answer_what_the_project_asks_for(file: str, names: list[str]) -> None:

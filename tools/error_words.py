@@ -61,4 +61,5 @@ ERROR_WORDS: dict[str, str] = {
     "vault_integrity": "A sealed card or a key is not what was stored.",
     "vault_key_missing": "The key is not there.",
     "vault_key_invalid": "The key cannot be read, or is open to others.",
+    "vault_key_refused": "The key service is there and refuses the key: revoked, or not permitted.",
 }

@@ -103,6 +103,7 @@ class ErrorCode(StrEnum):
     VAULT_INTEGRITY = "vault_integrity"
     VAULT_KEY_MISSING = "vault_key_missing"
     VAULT_KEY_INVALID = "vault_key_invalid"
+    VAULT_KEY_REFUSED = "vault_key_refused"
 
 
 _RETRYABLE = frozenset(
@@ -248,7 +249,7 @@ class VaultError(PayPlatformError):
 
 
 class VaultUnavailable(VaultError):
-    """The key service does not answer, or has no key. Nothing was written."""
+    """The key service does not answer, has no key, or refuses its use. Nothing was written."""
 
     default_code = ErrorCode.VAULT_UNAVAILABLE
 

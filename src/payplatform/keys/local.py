@@ -39,15 +39,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from payplatform._domain.secret import Guarded
 from payplatform.errors import ErrorCode, VaultError, VaultIntegrityError, VaultUnavailable
+from payplatform.keys._apart import KEY_BYTES, associated
 
 T = TypeVar("T")
 
-_KEY_BYTES: Final = 32
 _NAME_BYTES: Final = 6
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
 _FORMAT: Final = b"\x01"
-_WRAPPED_BYTES: Final = len(_FORMAT) + _NAME_BYTES + _NONCE_BYTES + _KEY_BYTES + _TAG_BYTES
+_WRAPPED_BYTES: Final = len(_FORMAT) + _NAME_BYTES + _NONCE_BYTES + KEY_BYTES + _TAG_BYTES
 
 _FIRST_LINE: Final = "payplatform master keys, version 1"
 _LAST_LINE: Final = "end of master keys"
@@ -146,20 +146,20 @@ class LocalKeyService(Guarded):
     @classmethod
     def ephemeral(cls, *, random_bytes: Callable[[int], bytes] = os.urandom) -> LocalKeyService:
         """Make a master key that ends with this object, and everything sealed under it."""
-        return cls([random_bytes(_KEY_BYTES)], source="memory", random_bytes=random_bytes)
+        return cls([random_bytes(KEY_BYTES)], source="memory", random_bytes=random_bytes)
 
     @staticmethod
     def generate_text() -> str:
         """A new master key as text (32 random bytes in base64), for an environment variable."""
-        return b64encode(os.urandom(_KEY_BYTES)).decode()
+        return b64encode(os.urandom(KEY_BYTES)).decode()
 
     def wrap(self, key: bytes, context: Mapping[str, str]) -> bytes:
         cipher = self._cipher(self._current)
-        if len(key) != _KEY_BYTES:
-            raise _invalid(f"a key to wrap has {_KEY_BYTES} bytes")
+        if len(key) != KEY_BYTES:
+            raise _invalid(f"a key to wrap has {KEY_BYTES} bytes")
         header = _FORMAT + self._current
         nonce = self._random_bytes(_NONCE_BYTES)
-        return header + nonce + cipher.encrypt(nonce, bytes(key), _associated(header, context))
+        return header + nonce + cipher.encrypt(nonce, bytes(key), associated(header, context))
 
     def unwrap(self, wrapped: bytes, context: Mapping[str, str]) -> bytes:
         if len(wrapped) != _WRAPPED_BYTES or not wrapped.startswith(_FORMAT):
@@ -169,7 +169,7 @@ class LocalKeyService(Guarded):
         header, nonce, sealed = wrapped[:nonce_at], wrapped[nonce_at:sealed_at], wrapped[sealed_at:]
         cipher = self._cipher(header[len(_FORMAT) :])
         with suppress(InvalidTag):
-            return cipher.decrypt(nonce, sealed, _associated(header, context))
+            return cipher.decrypt(nonce, sealed, associated(header, context))
         raise VaultIntegrityError("a wrapped key was altered, or belongs to another context")
 
     def rewrap(self, wrapped: bytes, context: Mapping[str, str]) -> bytes:
@@ -203,12 +203,6 @@ class LocalKeyService(Guarded):
         )
 
 
-def _associated(header: bytes, context: Mapping[str, str]) -> bytes:
-    texts = (text for item in sorted(context.items()) for text in item)
-    parts = (header, *(text.encode() for text in texts))
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-
-
 def _name_of(master: bytes) -> bytes:
     return hashlib.sha256(b"payplatform/master-key-name/v1" + master).digest()[:_NAME_BYTES]
 
@@ -220,8 +214,8 @@ def _text_of(name: bytes) -> str:
 def _problem_with(masters: Sequence[bytes]) -> str | None:
     if not masters:
         return "there is no master key"
-    if any(len(master) != _KEY_BYTES for master in masters):
-        return f"a master key is {_KEY_BYTES} bytes in base64"
+    if any(len(master) != KEY_BYTES for master in masters):
+        return f"a master key is {KEY_BYTES} bytes in base64"
     if any(len(set(master)) < _FEWEST_DIFFERENT_BYTES for master in masters):
         return "a master key must be random: make one with LocalKeyService.generate_text()"
     return None
@@ -287,7 +281,7 @@ def _create(file: Path) -> None:
     def create() -> None:
         _make_folder(file.parent)
         try:
-            _write(draft, _file_text(os.urandom(_KEY_BYTES)).encode())
+            _write(draft, _file_text(os.urandom(KEY_BYTES)).encode())
             with suppress(FileExistsError):
                 os.link(draft, file)
         finally:
