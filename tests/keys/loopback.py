@@ -18,11 +18,11 @@ class Answer(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-class Hang(Exception):  # noqa: N818  # not a fault of the test's
+class Hang(Exception):  # not a fault of the test's
     """Raised to give no answer for as long as the server lives."""
 
 
-class Drop(Exception):  # noqa: N818  # as above
+class Drop(Exception):  # as above
     """Raised to close the connection without an answer."""
 
 

@@ -1,6 +1,6 @@
-"""The master key in a transit engine: the contract on a real OpenBao server, and what it refuses."""
+"""The master key in a transit engine: the contract on a real OpenBao, and what it refuses."""
 
-# ruff: noqa: ARG002  # a hook need not heed all it is given
+# ruff: noqa: ARG001, ARG002  # a hook need not heed all it is given
 
 import json
 from base64 import b64encode
@@ -54,7 +54,9 @@ class TestChaChaKeepsTheContract(TestOpenBaoKeepsTheContract):
     @pytest.fixture(autouse=True)
     def chacha(self, server: None) -> None:
         self.key = self.bao.new_key(key_type="chacha20-poly1305")
-        self.token = self.bao.new_token(f"transit/encrypt/{self.key}", f"transit/decrypt/{self.key}")
+        self.token = self.bao.new_token(
+            f"transit/encrypt/{self.key}", f"transit/decrypt/{self.key}"
+        )
 
 
 # -- replacing and revoking the master key ---------------------------------------------------------
