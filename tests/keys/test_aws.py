@@ -2,7 +2,7 @@
 
 # ruff: noqa: ARG002  # a hook need not heed all it is given
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,11 +155,12 @@ def test_a_revoked_master_key_is_refused_and_reveals_nothing(
     wrapped = keys.wrap(key, CONTEXT)
     kms.states[key_id] = state
 
-    for refuse in (
+    refusing: tuple[Callable[[], bytes], ...] = (
         lambda: keys.unwrap(wrapped, CONTEXT),
         lambda: keys.rewrap(wrapped, CONTEXT),
         lambda: keys.wrap(key, CONTEXT),
-    ):
+    )
+    for refuse in refusing:
         with pytest.raises(VaultUnavailable) as caught:
             refuse()
         assert (caught.value.code, caught.value.retryable) == (code, False)
