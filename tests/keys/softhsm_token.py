@@ -65,9 +65,9 @@ class Token:
             master = session.get_key(object_class=ObjectClass.SECRET_KEY, label=label)
             return bool(master[Attribute.EXTRACTABLE])
 
-    def log_out(self) -> None:
-        """As another part of the same process may, for all of it."""
-        self._logged_in().close()
+    def pull_and_put_back(self) -> None:
+        """Ends every session and every login of this process."""
+        pkcs11.lib(module()).reinitialize()
 
     def _logged_in(self) -> Any:
         token = pkcs11.lib(module()).get_token(token_label=self.label)

@@ -179,6 +179,8 @@ class _Desk:
         """The master key, which has just worked."""
         if self._session is not None:
             with suppress(PKCS11Error):
+                # python-pkcs11 grumbles on stderr of a search in a session that is gone.
+                self._session.generate_random(64)
                 return _tried(self._session, label)
             # The token was pulled, or somebody else in this process has logged out.
             self.close()
