@@ -1,7 +1,9 @@
 """A small HTTP server on loopback that answers as it is told, or does not."""
 
+import ssl
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple, Self
 
@@ -29,13 +31,19 @@ class Drop(Exception):  # as above
 class LoopbackServer:
     """Answers every request with what `answer` makes of it; `asked` lists the requests."""
 
-    def __init__(self, answer: Callable[[Request], Answer]) -> None:
+    def __init__(
+        self, answer: Callable[[Request], Answer], *, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.answer = answer
         self.asked: list[Request] = []
         self._over = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.url = (
+            f"{'http' if tls is None else 'https'}://127.0.0.1:{self._server.server_address[1]}"
+        )
 
     def __enter__(self) -> Self:
         serve = self._server.serve_forever
@@ -75,6 +83,11 @@ class LoopbackServer:
                 self.wfile.write(answer.body)
 
             do_GET = do_POST = do_PUT = handle_any  # noqa: N815  # the names that it looks for
+
+            def handle(self) -> None:
+                # A client that trusts no such certificate hangs up.
+                with suppress(ssl.SSLError, ConnectionError):
+                    super().handle()
 
             def log_message(self, *_: object) -> None:
                 pass

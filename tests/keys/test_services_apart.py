@@ -3,13 +3,22 @@
 import json
 import logging
 import os
+import ssl
 import subprocess
 import sys
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from fake_kms import SECRET_ACCESS_KEY, FakeKms, use_credentials
 from loopback import Answer, Drop, Hang, LoopbackServer, Request
 from watched_bank import WatchedBank
@@ -152,6 +161,46 @@ def test_nothing_is_sent_to_where_a_service_points(make: Make, status: int) -> N
 
         assert server.asked
         assert elsewhere.asked == []
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate for loopback that no authority has signed, with its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
+    here = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2120, 1, 1, tzinfo=UTC))
+        .add_extension(here, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file = tmp_path / "loopback.pem"
+    file.write_bytes(made.public_bytes(Encoding.PEM) + private)
+    return file
+
+
+@SERVICES
+def test_a_certificate_that_nobody_vouches_for_gets_no_request(
+    make: Make, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VAULT_SKIP_VERIFY", "true")
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate)
+    with LoopbackServer(both(b64(32), b64(100)), tls=tls) as server:
+        assert server.url.startswith("https://")
+        failure_of(lambda: make(server.url).unwrap(WRAPPED, CONTEXT))
+        assert server.asked == []
+
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+        trusting = transit_trusting(server.url, certificate) if make is transit else aws(server.url)
+        assert trusting.unwrap(WRAPPED, CONTEXT) == bytes(32)
+
+
+def transit_trusting(url: str, ca_file: Path) -> KeyService:
+    return TransitKeyService(url, key="a-key", token=lambda: TOKEN, ca_file=str(ca_file))
 
 
 @SERVICES

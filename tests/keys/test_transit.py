@@ -221,13 +221,3 @@ def test_https_and_loopback_are_taken(address: str) -> None:
         "address": address,
         "current_master_key": "transit/master",
     }
-
-
-def test_certificates_are_always_verified(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VAULT_SKIP_VERIFY", "true")
-    address = "https://vault.example.com"
-    plain = TransitKeyService(address, key="master", token=lambda: "a-token")
-    own = TransitKeyService(address, key="master", token=lambda: "a-token", ca_file="ca.pem")
-
-    assert plain._transit()._adapter._kwargs["verify"] is True
-    assert own._transit()._adapter._kwargs["verify"] == "ca.pem"

@@ -160,9 +160,7 @@ class TransitKeyService(Guarded):
         session = requests.Session()
         session.verify = self._ca_file or True
         # Neither verb changes anything at the server, so each may be asked again.
-        again = Retry(
-            total=1, redirect=0, status=0, allowed_methods=None, respect_retry_after_header=False
-        )
+        again = Retry(total=1, redirect=0, status=0, allowed_methods=None)
         for scheme in ("https://", "http://"):
             session.mount(scheme, HTTPAdapter(max_retries=again))
         return session
