@@ -189,7 +189,7 @@ class Log:
     def __init__(self, *, filtered: bool = True) -> None:
         self.text = io.StringIO()
         self.records: list[logging.LogRecord] = []
-        self.logger = logging.getLogger("shop")
+        self.logger = logging.getLogger("redacted")
         self.logger.propagate = False
         handler = logging.StreamHandler(self.text)
         handler.setFormatter(logging.Formatter("%(name)s %(message)s"))
@@ -339,7 +339,7 @@ def test_on_a_logger_it_misses_what_the_loggers_below_hand_up() -> None:
     log.logger.warning(NUMBER)
     assert not shows_the_number(log.everything())
 
-    logging.getLogger("shop.checkout").warning(NUMBER)
+    logging.getLogger("redacted.below").warning(NUMBER)
     assert shows_the_number(log.everything())
     log.logger.removeFilter(on_logger)
 
