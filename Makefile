@@ -9,7 +9,7 @@ LOCK := $(BIN)/uv pip compile --quiet --no-config --system-certs --universal --p
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-crash test-rotation test-services simulate mutants check docs format lock clean
+.PHONY: help demo test test-crash test-rotation test-services simulate mutants sbom check docs format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,9 @@ simulate: .venv/dev.stamp ## Play histories in which everything goes wrong (HIST
 mutants: .venv/dev.stamp ## See that the simulator catches each planted defect
 	$(BIN)/python -m payplatform.testing.simulate --mutants --seed $(or $(SEED),1) --histories 5000
 
+sbom: .venv/dev.stamp ## Write sbom.cdx.json, the bill of materials (CycloneDX), and list the licences
+	$(BIN)/python tools/sbom.py sbom.cdx.json
+
 check: .venv/dev.stamp ## Check format, lint, types, architecture and docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -56,13 +59,13 @@ format: .venv/dev.stamp ## Put the code in its format, and mend what can be mend
 
 lock: .venv/lock.stamp ## Pin requirements/ anew from pyproject.toml (LOCK_FLAGS=--upgrade takes newer ones)
 	$(LOCK) --group lock --output-file requirements/lock.txt
-	$(LOCK) --all-extras --group build --group test --group check --group docs \
+	$(LOCK) --all-extras --group build --group test --group check --group docs --group sbom \
 		pyproject.toml --output-file requirements/dev.txt
 	$(LOCK) --extra cli --group build --constraints requirements/dev.txt \
 		pyproject.toml --output-file requirements/demo.txt
 
 clean: ## Remove the environment and everything that was made
-	rm -rf .venv site dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv site dist sbom.cdx.json .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find $(CODE) -type d -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/%.stamp: requirements/%.txt pyproject.toml tools/make-venv.sh

@@ -45,6 +45,8 @@ PLANTED = [
     (HOUSE, "cli", "import payplatform.testing"),
     (HOUSE, "testing", "import payplatform.cli"),
     (HOUSE, "storage.memory", "import payplatform"),
+    (HOUSE, "redaction", "from payplatform.storage import memory"),
+    (HOUSE, "_domain.card_numbers", "from payplatform import redaction"),
     (HOUSE, "a_new_room", "'''Nobody gave it a place.'''"),
     (DOMAIN, "_domain.money", "from payplatform._domain import payments"),
     (DOMAIN, "_domain.operations", "from payplatform._domain import decisions"),

@@ -65,7 +65,7 @@ def test_a_requirements_file_names_no_place_to_download_from(file: Path) -> None
         ("demo.txt", ["cli", "build"]),
         (
             "dev.txt",
-            ["cli", "hsm", "kms", "testing", "vault", "build", "test", "check", "docs"],
+            ["cli", "hsm", "kms", "testing", "vault", "build", "test", "check", "docs", "sbom"],
         ),
     ],
 )

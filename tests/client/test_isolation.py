@@ -8,16 +8,23 @@ Type, code, field, text, result and the calls made to the store must be the same
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from attrs import evolve
+from counter import Counter
+from counter import public_methods as public_methods_of_all
+from till import Till
 from typeid import TypeID
 
 from payplatform import Card, MerchantClient, Money, PayPlatform, PayPlatformError
+from payplatform._domain.changes import Changes
 from payplatform.banks.simulated import SimulatedBank
 from payplatform.keys.local import LocalKeyService
+from payplatform.ports import BankNotice
 from payplatform.storage.memory import MemoryStorage
 
 ROOMS = ("customers", "payment_methods", "payments", "operations", "vault")
@@ -197,3 +204,95 @@ def test_the_same_key_of_two_merchants_is_two_keys() -> None:
             )
         assert payments[0].id != payments[1].id
         assert not any(payment.replayed for payment in payments)
+
+
+# -- whatever a merchant does stays with that merchant ---------------------------------------------
+
+SHOP_METHODS = [name for name, _ in public_methods_of_all() if name.startswith("shop.")]
+
+
+def owner_of(given: tuple[Any, ...]) -> str | None:
+    """Whose rows a call to the store is about."""
+    first = given[0] if given else None
+    return first.merchant_id if isinstance(first, Changes) else first
+
+
+@pytest.mark.parametrize("name", SHOP_METHODS)
+def test_a_merchants_call_asks_the_store_for_its_own_rows_and_no_others(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it takes no id at all, as lists and rotations do."""
+    shop = Counter()
+    owners: set[str | None] = set()
+
+    def watched(method: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*given: Any, **named: Any) -> Any:
+            owners.add(owner_of(given))
+            return method(*given, **named)
+
+        return called
+
+    for method, function in inspect.getmembers(shop.till.storage, inspect.ismethod):
+        if not method.startswith("_"):
+            monkeypatch.setattr(shop.till.storage, method, watched(function))
+    shop.call(name)
+
+    assert owners == {shop.till.merchant_id}
+
+
+def test_a_notice_about_anothers_operation_is_as_one_about_none() -> None:
+    till = Till()
+    there = till.latest(till.sold()).id
+    notice = BankNotice(
+        id="n1",
+        merchant_id=till.merchant_id,
+        reply=till.bank.inquire(till.merchant_id, there, timeout_s=1),
+        at=till.clock(),
+    )
+    other = till.pay.merchants.create(name="Bolt").id
+    before = till.stored()
+    foreign = evolve(notice, merchant_id=other)
+    absent = evolve(foreign, reply=evolve(notice.reply, operation_id=str(TypeID(prefix="op"))))
+
+    assert outcome(lambda: till.pay.notices.apply(foreign)) == outcome(
+        lambda: till.pay.notices.apply(absent)
+    )
+    assert till.stored() == before
+    till.close()
+
+
+# -- ids tell nothing ------------------------------------------------------------------------------
+
+DRAWN_AT_NEW_MILLISECOND, DRAWN_ALWAYS = 73, 32
+"""Bits of an id: a UUIDv7 (RFC 9562, 5.7 and 6.2) keeps the order within a millisecond by counting
+in its upper ones from where it drew them, all but the first, and draws the lower ones each time."""
+
+
+def time_and_rest(some_id: str) -> tuple[int, int]:
+    value = TypeID.from_string(some_id).uuid.int
+    return value >> 80, (value >> 64 & 0xFFF) << 62 | value & (1 << 62) - 1
+
+
+def all_bits_vary(numbers: Collection[int], bits: int) -> bool:
+    """Whether each bit is set about as often as not: six standard deviations are allowed."""
+    count = len(numbers)
+    set_bits = (sum(number >> bit & 1 for number in numbers) for bit in range(bits))
+    return all(abs(times - count / 2) < 3 * count**0.5 for times in set_bits)
+
+
+def test_ids_do_not_enumerate() -> None:
+    """Who has one id, or a thousand, cannot tell the next. And to know one opens no door."""
+    with PayPlatform.sandbox() as pay:
+        shop = pay.merchant(pay.merchants.create(name="Any").id)
+        ids = [shop.customers.create(name="Ada").id for _ in range(10_000)]
+
+    first_of_its_time: dict[int, int] = {}
+    for time, rest in map(time_and_rest, ids):
+        first_of_its_time.setdefault(time, rest)
+    rests = [rest for _, rest in map(time_and_rest, ids)]
+    steps = {later - earlier for earlier, later in pairwise(rests)}
+    assert len(set(rests)) == len(ids)
+    assert len(steps) == len(ids) - 1, "no counter"
+    assert len(first_of_its_time) > 60
+    assert all_bits_vary(first_of_its_time.values(), DRAWN_AT_NEW_MILLISECOND)
+    assert all_bits_vary(rests, DRAWN_ALWAYS)

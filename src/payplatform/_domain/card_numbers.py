@@ -1,4 +1,4 @@
-"""What digits tell by themselves: is the check digit right, and does text hold a card number.
+"""What digits tell by themselves: is the check digit right, and where does text hold a card number.
 
 Law of this file: digits in, yes or no out. Nothing here keeps, shows or raises a digit it is given.
 """
@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Final
 
-from payplatform._domain.brands import LONGEST, RULES, Brand, brand_of
+from payplatform._domain.brands import LONGEST, RULES, SHORTEST, Brand, brand_of
 
 _PLAIN: Final = bytes.maketrans(b"0123456789", bytes(range(10)))
 _DOUBLED: Final = bytes.maketrans(b"0123456789", bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
@@ -44,10 +44,10 @@ def _luhn_sum(digits: str) -> int:
 
 # One digit may follow another directly, or across this: up to three spaces, dashes, underscores,
 # slashes or invisible characters, or one dot.
-_SPACES: Final = re.compile(
-    r"[\s_/\-\u00ad\u200b-\u200d\u2010-\u2015\u2060\u2212\ufe58\ufe63\uff0d\ufeff]{1,3}"
-)
-_DOT: Final = re.compile(r"[.\u00b7\u2024\uff0e]")
+_SPACE: Final = r"\s_/\-\u00ad\u200b-\u200d\u2010-\u2015\u2060\u2212\ufe58\ufe63\uff0d\ufeff"
+_POINT: Final = r".\u00b7\u2024\uff0e"
+_SPACES: Final = re.compile(f"[{_SPACE}]{{1,3}}")
+_DOT: Final = re.compile(f"[{_POINT}]")
 _FEWEST: Final = 13
 _ENOUGH_DIGITS: Final = re.compile(r"\d(?:\D{0,3}\d){12}")
 _DIGIT: Final = re.compile(r"\d")
@@ -103,10 +103,14 @@ def _could_be_card(digits: str, parts: int) -> bool:
 
 def _readable(text: str) -> str:
     """Digits of every script as ASCII, and what is never a card number struck out."""
-    if not text.isascii():
-        text = _DIGIT.sub(lambda digit: str(unicodedata.decimal(digit[0])), text)
-    text = _DECIMAL.sub("x", _UUID.sub("x", text))
+    text = _DECIMAL.sub("x", _UUID.sub("x", _with_ascii_digits(text)))
     return _WORD.sub(_without_token, text)
+
+
+def _with_ascii_digits(text: str) -> str:
+    if text.isascii():
+        return text
+    return _DIGIT.sub(lambda digit: str(unicodedata.decimal(digit[0])), text)
 
 
 def _without_token(word: re.Match[str]) -> str:
@@ -145,3 +149,68 @@ def _is_ean_13(digits: str) -> bool:
     if len(digits) != 13:
         return False
     return (sum(map(int, digits[::2])) + 3 * sum(map(int, digits[1::2]))) % 10 == 0
+
+
+# What reprs and JSON, and what URLs, write for one character. Struck out by a character that nobody
+# has, one for one, so that its own digits count for none and places stay what they are.
+_ESCAPED: Final = re.compile(r"\\+(?:[nrt]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4})")
+_IN_URL: Final = re.compile(r"%[0-9a-fA-F]{2}")
+_STRUCK_OUT: Final = "\ue000"
+_GAP: Final = f"(?:[{_SPACE}{_POINT}+]|{_STRUCK_OUT}+){{1,3}}"
+_CHAIN: Final = re.compile(rf"[0-9](?:(?:{_GAP})?[0-9]){{{SHORTEST - 1},}}")
+
+
+def card_number_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Where text that is written already holds what may be a card number: starts and ends.
+
+    In no order, and they may overlap.
+
+    The rule is plain, since a number masked for nothing costs little and a number left costs much:
+    12 to 19 digits with no further digit beside them, that are Luhn-valid and start and measure
+    like a card of a known brand. Between any two of them there may be up to three spaces, line
+    ends, dashes, dots, slashes, underscores, plus signs or invisible characters, also as URLs, JSON
+    and reprs escape them. Decimal digits of every script count.
+
+    So an order number, a timestamp or a phone number is found exactly if it could be a card number
+    in every respect. Let through for what they are: UUIDs; decimal numbers such as
+    48.2081741637381; single digits in a longer row of groups, as in a list of small numbers.
+    """
+    for readable in _readings(_UUID.sub(_struck_out, _with_ascii_digits(text))):
+        for chain in _CHAIN.finditer(readable):
+            groups = list(_DIGITS.finditer(readable, chain.start(), chain.end()))
+            for first, group in enumerate(groups):
+                for last in _lasts_of_numbers(groups, first, readable):
+                    yield group.start(), groups[last].end()
+
+
+def _readings(text: str) -> set[str]:
+    """As it stands, and without what may be escapes: `100%4242...`, but also `%224242...`."""
+    readings = {text, _ESCAPED.sub(_struck_out, text)}
+    return readings | {_IN_URL.sub(_struck_out, reading) for reading in readings}
+
+
+def _struck_out(found: re.Match[str]) -> str:
+    return _STRUCK_OUT * len(found[0])
+
+
+def _lasts_of_numbers(groups: list[re.Match[str]], first: int, text: str) -> Iterator[int]:
+    """The last groups of what may be card numbers beginning at the first group."""
+    digits = ""
+    for last in range(first, len(groups)):
+        digits += groups[last][0]
+        if len(digits) > LONGEST:
+            return
+        if len(digits) >= SHORTEST and _may_be_card(digits, groups, first, last, text):
+            yield last
+
+
+def _may_be_card(
+    digits: str, groups: list[re.Match[str]], first: int, last: int, text: str
+) -> bool:
+    parts = last - first + 1
+    if parts == 2 and text[groups[first].end() : groups[last].start()] == ".":
+        return False
+    if len(digits) < 2 * parts < 2 * len(groups):
+        return False
+    brand = brand_of(digits)
+    return brand is not Brand.UNKNOWN and len(digits) in RULES[brand].lengths and luhn_valid(digits)

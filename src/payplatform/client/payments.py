@@ -84,13 +84,15 @@ class Payments(Room):
             NotAllowed: initiated by the merchant, and no customer agreed: `no_stored_credential`.
             VaultError: the card could not be opened; nothing was sent.
         """
+        code = a_secret(security_code)
+        del security_code  # crash reporters print the locals of each frame
         return self._start(
             Verb.CHARGE,
             amount,
             payment_method=payment_method,
             customer=customer,
             idempotency_key=idempotency_key,
-            security_code=security_code,
+            code=code,
             initiated_by=initiated_by,
             reference=reference,
             metadata=metadata,
@@ -132,13 +134,15 @@ class Payments(Room):
             NotAllowed: initiated by the merchant, and no customer agreed: `no_stored_credential`.
             VaultError: the card could not be opened; nothing was sent.
         """
+        code = a_secret(security_code)
+        del security_code  # crash reporters print the locals of each frame
         return self._start(
             Verb.AUTHORIZE,
             amount,
             payment_method=payment_method,
             customer=customer,
             idempotency_key=idempotency_key,
-            security_code=security_code,
+            code=code,
             initiated_by=initiated_by,
             reference=reference,
             metadata=metadata,
@@ -172,12 +176,14 @@ class Payments(Room):
             VaultError: the card could not be opened; nothing was sent.
         """
         method_id = optional_id(payment_method, prefix="pm", field="payment_method")
+        code = a_secret(security_code)
+        del security_code  # crash reporters print the locals of each frame
         return self._follow_up(
             Verb.RETRY,
             payment_id,
             idempotency_key,
             timeout_s,
-            code=a_secret(security_code),
+            code=code,
             payment_method_id=method_id,
         )
 
@@ -420,7 +426,7 @@ class Payments(Room):
         payment_method: str | None,
         customer: str | None,
         idempotency_key: str,
-        security_code: str | None,
+        code: Secret | None,
         initiated_by: Initiator | str,
         reference: str | None,
         metadata: Mapping[str, str] | None,
@@ -433,7 +439,7 @@ class Payments(Room):
                 field="payment_method",
             )
         initiator = _initiator(initiated_by)
-        if initiator is Initiator.MERCHANT and security_code is not None:
+        if initiator is Initiator.MERCHANT and code is not None:
             raise security_code_not_allowed()
         command = Command(
             verb=verb,
@@ -446,7 +452,7 @@ class Payments(Room):
             metadata=optional_metadata(metadata),
             initiator=initiator,
         )
-        return self._run(command, timeout_s, a_secret(security_code))
+        return self._run(command, timeout_s, code)
 
     def _follow_up(
         self,

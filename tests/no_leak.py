@@ -2,9 +2,14 @@
 
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 
+import payplatform
+
 SHORTEST_TELLING = 5
+OURS = Path(payplatform.__file__).parent
 
 
 def hiding_places(error: BaseException) -> Iterator[str]:
@@ -23,9 +28,10 @@ def hiding_places(error: BaseException) -> Iterator[str]:
 def our_locals(trace: TracebackType | None) -> Iterator[str]:
     """The local variables of the library's own frames, as crash reporters print them."""
     while trace is not None:
-        if "payplatform" in trace.tb_frame.f_code.co_filename:
+        if Path(trace.tb_frame.f_code.co_filename).is_relative_to(OURS):
             for value in trace.tb_frame.f_locals.values():
-                yield repr(value)
+                with suppress(AttributeError):  # a value that was refused half made
+                    yield repr(value)
         trace = trace.tb_next
 
 
