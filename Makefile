@@ -27,8 +27,8 @@ test-crash: .venv/dev.stamp ## Kill processes, cut the power and fail disks at f
 test-rotation: .venv/dev.stamp ## Rotate the keys of 10,000 cards with 50 kills while a shop sells: some minutes
 	PAYPLATFORM_CRASH=full $(BIN)/pytest tests/crash/test_rotations_killed.py
 
-test-services: .venv/dev.stamp ## Run the tests that need more than pip brings: SoftHSM (apt install softhsm2)
-	$(BIN)/pytest tests/keys/pkcs11_on_softhsm.py
+test-services: .venv/dev.stamp ## Run the tests that need more than pip brings (apt install softhsm2 redis-server)
+	$(BIN)/pytest tests/keys/pkcs11_on_softhsm.py tests/storage/limiter_on_redis.py
 
 simulate: .venv/dev.stamp ## Play histories in which everything goes wrong (HISTORIES=20000 STORAGE=sqlite SEED=7)
 	$(BIN)/python -m payplatform.testing.simulate --histories $(or $(HISTORIES),2000) \

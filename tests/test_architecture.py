@@ -26,6 +26,7 @@ ADAPTERS = "Adapters do not know each other"
 PURE = "The domain is pure: no I/O, no clock, no randomness, no stored form"
 STORED_FORM = "Only the storage rooms know the stored form"
 KEY_PACKAGES = "What a key service needs is loaded with it alone"
+LIMITER_PACKAGES = "What a limiter needs is loaded with it alone"
 OPTIONAL = "Optional packages stay with the extra that brings them"
 
 # contract, the module that gets the line, the line
@@ -64,6 +65,9 @@ PLANTED = [
     (KEY_PACKAGES, "keys.local", "import boto3"),
     (KEY_PACKAGES, "_engine.vault", "import hvac"),
     (KEY_PACKAGES, "client", "def late() -> None:\n    import pkcs11"),
+    (ADAPTERS, "storage.redis_limiter", "from payplatform.storage import memory_limiter"),
+    (LIMITER_PACKAGES, "storage.sqlite_limiter", "import redis"),
+    (LIMITER_PACKAGES, "client", "def late() -> None:\n    import redis"),
     (OPTIONAL, "client", "import rich"),
     (OPTIONAL, "storage.sqlite", "import click"),
     (OPTIONAL, "banks.simulated", "import hypothesis"),

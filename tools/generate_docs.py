@@ -39,6 +39,7 @@ from payplatform._domain.events import EVENT_TYPES
 from payplatform._domain.invariants import CAUSES
 from payplatform._domain.ledger import RULES as POSTING_RULES
 from payplatform._domain.ledger import balances
+from payplatform._domain.limits import LIMITS, RETRY_RULES
 from payplatform._domain.operations import TRANSITIONS
 from payplatform._domain.payments import Facts
 from payplatform.banks.simulated import FAULTS, test_cards_table
@@ -401,9 +402,15 @@ def exit_codes() -> str:
 def _fields(kind: Any) -> str:
     words = attribute_words(kind)
     rows = [
-        (code(f.name), code(f.default), _sentence(words.get(f.name))) for f in attrs.fields(kind)
+        (code(f.name), _default(f.default), _sentence(words.get(f.name)))
+        for f in attrs.fields(kind)
     ]
     return table(["name", "default", "what it is"], rows)
+
+
+def _default(value: Any) -> str:
+    is_table = isinstance(value, tuple) and any(map(attrs.has, map(type, value)))
+    return "below" if is_table else code(value)
 
 
 def _sentence(words: str | None) -> str:
@@ -414,6 +421,26 @@ def _sentence(words: str | None) -> str:
 def settings() -> str:
     """Every setting with its default."""
     return _fields(Settings)
+
+
+@section("limits")
+def limits() -> str:
+    """What is too often."""
+    rows = [
+        (code(limit.per), code(limit.counted), limit.most, _wait(timedelta(seconds=limit.period_s)))
+        for limit in LIMITS
+    ]
+    return table(["per", "counted", "most", "in"], rows)
+
+
+@section("retry-rules")
+def retry_rules() -> str:
+    """What the networks allow."""
+    rows = [
+        (code(rule.brand), rule.most, _wait(timedelta(seconds=rule.period_s)))
+        for rule in RETRY_RULES
+    ]
+    return table(["brand", "most", "in"], rows)
 
 
 @section("capabilities")

@@ -3,6 +3,7 @@
 from payplatform._domain.cards import Brand, Card
 from payplatform._domain.declines import Advice, Decline, DeclineCode, DeclineKind
 from payplatform._domain.events import Event
+from payplatform._domain.limits import Limit, RetryRule
 from payplatform._domain.money import Money
 from payplatform._domain.operations import Initiator, Operation, OperationKind, OperationState
 from payplatform._domain.payments import Action, Payment, PaymentStatus
@@ -18,6 +19,7 @@ from payplatform.errors import (
     Declined,
     ErrorCode,
     InvalidRequest,
+    LimitExceeded,
     NotAllowed,
     NotFound,
     OutcomeUnknown,
@@ -46,6 +48,8 @@ __all__ = [
     "ImportReport",
     "Initiator",
     "InvalidRequest",
+    "Limit",
+    "LimitExceeded",
     "Merchant",
     "MerchantClient",
     "Money",
@@ -61,6 +65,7 @@ __all__ = [
     "PaymentMethod",
     "PaymentStatus",
     "RecoveryReport",
+    "RetryRule",
     "RotationReport",
     "Settings",
     "StorageUnavailable",

@@ -8,6 +8,7 @@ same call may simply be made again. A decline is not here: the bank saying no is
     ├── InvalidRequest         the call breaks a rule: correct the named field. Nothing was stored.
     ├── NotFound               no such thing for this merchant. Another merchant's looks the same.
     ├── NotAllowed             the payment's state, or the bank, does not allow it now.
+    │   └── LimitExceeded      asked too often, or of a card that is refused: see `.retry_after`.
     ├── Conflict               somebody else is at it: see the code for what to do.
     ├── Declined               the bank said no, and the caller asked for an exception.
     ├── OutcomeUnknown         money may have moved: same key again, or recover(). Never a new key.
@@ -25,6 +26,7 @@ No message holds a card number, a security code or a value the caller handed in 
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -76,6 +78,12 @@ class ErrorCode(StrEnum):
     NOT_IN_REVIEW = "not_in_review"
     CONTRADICTS_BOOKS = "contradicts_books"
     CLIENT_CLOSED = "client_closed"
+    # of LimitExceeded
+    TOO_MANY_ATTEMPTS = "too_many_attempts"
+    TOO_MANY_DECLINES = "too_many_declines"
+    TOO_MANY_CARDS = "too_many_cards"
+    RETRIES_EXHAUSTED = "retries_exhausted"
+    CARD_REFUSED_FOR_GOOD = "card_refused_for_good"
     # of Conflict
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     OPERATION_IN_PROGRESS = "operation_in_progress"
@@ -98,6 +106,7 @@ class ErrorCode(StrEnum):
     STORAGE_SCHEMA_NEWER = "storage_schema_newer"
     STORAGE_SETTINGS = "storage_settings"
     COMMIT_UNCERTAIN = "commit_uncertain"
+    LIMITER_UNAVAILABLE = "limiter_unavailable"
     # of VaultError
     VAULT_UNAVAILABLE = "vault_unavailable"
     VAULT_INTEGRITY = "vault_integrity"
@@ -115,6 +124,7 @@ _RETRYABLE = frozenset(
         ErrorCode.STORAGE_BUSY,
         ErrorCode.STORAGE_FULL,
         ErrorCode.COMMIT_UNCERTAIN,
+        ErrorCode.LIMITER_UNAVAILABLE,
         ErrorCode.VAULT_UNAVAILABLE,
     }
 )
@@ -182,6 +192,27 @@ class NotAllowed(PayPlatformError):
     """Not in this state, or not at this bank. `payment.allowed_operations` tells what is."""
 
     default_code = ErrorCode.OPERATION_OPEN
+
+
+class LimitExceeded(NotAllowed):
+    """Asked too often, or of a card that is refused. Nothing was sent, and nothing was stored.
+
+    `.retry_after` is how long to wait before the same call, with the same key, may be made again;
+    None where no waiting helps.
+    """
+
+    default_code = ErrorCode.TOO_MANY_ATTEMPTS
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: ErrorCode,
+        retry_after: timedelta | None,
+        payment_id: str | None = None,
+    ) -> None:
+        super().__init__(message, code=code, payment_id=payment_id)
+        self.retry_after = retry_after
 
 
 class Conflict(PayPlatformError):

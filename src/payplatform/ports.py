@@ -60,6 +60,7 @@ class Filter:
         reference: of payments, exactly.
         key_version: of sealed cards and wrapped keys.
         fingerprint_version: of payment methods.
+        card_fingerprint: of operations.
         metadata: of payments: each of these pairs is among the payment's own.
     """
 
@@ -73,6 +74,7 @@ class Filter:
     reference: str | None = None
     key_version: int | None = None
     fingerprint_version: int | None = None
+    card_fingerprint: bytes | None = None
     metadata: tuple[tuple[str, str], ...] = ()
 
 
@@ -80,7 +82,7 @@ EVERYTHING = Filter()
 
 EXACTLY = (
     *("customer_id", "payment_method_id", "subject_id", "reference"),
-    *("key_version", "fingerprint_version"),
+    *("key_version", "fingerprint_version", "card_fingerprint"),
 )
 """The conditions of a filter that a record meets when its attribute of that name is equal."""
 
@@ -267,6 +269,69 @@ class Bank(Protocol):
         ...
 
 
+@frozen(kw_only=True)
+class Quota:
+    """At most so many attempts of one counter in any stretch of that length.
+
+    Attributes:
+        counter: the name of what is counted; nothing about a card or a person can be read from it.
+        most: how many attempts there may be, from 1.
+        period_s: for how long an attempt counts, in seconds, from the time it was counted.
+    """
+
+    counter: str
+    most: int
+    period_s: float
+
+
+@frozen(kw_only=True)
+class UsedUp:
+    """A quota that has no room.
+
+    Attributes:
+        quota: of several, the one that has room last.
+        room_at: when it has, provided that nothing else is counted until then.
+    """
+
+    quota: Quota
+    room_at: datetime
+
+
+class Limiter(Protocol):
+    """Counts attempts. Safe to use from many threads at once, and exact among all who share it.
+
+    An attempt has a name, and is counted once under it however often it is asked for: a call that
+    died after it was counted, and comes again, takes no second place.
+
+    `take` and `give_back` may raise StorageUnavailable, and nothing else: then nobody knows whether
+    the attempt was counted, and to ask again is harmless.
+    """
+
+    def take(self, attempt: str, quotas: Sequence[Quota], now: datetime) -> UsedUp | None:
+        """Count an attempt in every one of these counters, or in none.
+
+        One that is counted already keeps its time, and its place is not asked for again. No counter
+        stands there twice.
+
+        Returns:
+            None: it is counted. Otherwise which quota is used up, and for how long; nothing was
+            counted.
+        """
+        ...
+
+    def give_back(self, attempt: str, counters: Sequence[str]) -> None:
+        """Count the attempt in these counters no more; one that is not there does no harm."""
+        ...
+
+    def describe(self) -> Mapping[str, str]:
+        """What it is, for `PayPlatform.describe()`; no secrets."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything. A second close does nothing."""
+        ...
+
+
 class KeyService(Protocol):
     """Keeps the master key, and wraps other keys with it. Safe to use from many threads at once.
 
@@ -328,6 +393,7 @@ __all__ = [
     "Finding",
     "Initiator",
     "KeyService",
+    "Limiter",
     "Merchant",
     "Operation",
     "OperationState",
@@ -336,6 +402,7 @@ __all__ = [
     "PaymentStatus",
     "Place",
     "Posting",
+    "Quota",
     "R",
     "Receipt",
     "Record",
@@ -345,5 +412,6 @@ __all__ = [
     "Storage",
     "StoredCredential",
     "Subject",
+    "UsedUp",
     "WrappedKey",
 ]

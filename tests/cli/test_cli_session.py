@@ -120,7 +120,7 @@ def test_the_master_key_may_come_from_the_environment(empty: Shell) -> None:
 
     assert empty("init", env=variable).code == 0
     assert empty("charge", "1", "EUR", "--card-stdin", typing=typed(GOOD), env=variable).code == 0
-    assert [file.name for file in empty.files()] == ["shop.db", "shop.db.bank"]
+    assert [file.name for file in empty.files()] == ["shop.db", "shop.db.bank", "shop.db.limits"]
     assert empty("list").code == 9
 
 

@@ -89,6 +89,13 @@ def text(most: int, *, optional: bool) -> tuple[Bad, ...]:
     )
 
 
+def origin() -> tuple[Bad, ...]:
+    """As text, though a device's id may look like anything: it is stored nowhere."""
+    return tuple(
+        bad for bad in text(200, optional=True) if bad.code is not ErrorCode.LOOKS_LIKE_CARD_NUMBER
+    )
+
+
 def _unprintable(frame: str) -> tuple[Bad, ...]:
     odd = {
         "NUL": "\0",
@@ -496,6 +503,7 @@ EDGES: dict[str, tuple[Any, ...]] = {
         {f"{n:040}x"[1:]: "v" * 500 for n in range(50)},
         {"\u200d": ""},
     ),
+    "origin": ("o" * 200, "2001:db8::1", "4242424242424242"),
     "name": ("n" * 200, "e\u0301" * 200, "\u05d0\u05d3\u05d4 \U0001f600"),
     "actor": ("a" * 200,),
     "postal_code": ("1", "sw1a 1aa", "A" * 16),

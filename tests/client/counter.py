@@ -72,6 +72,11 @@ class Counter:
             "shop.customers.erase": {"customer_id": self.customer},
             "shop.customers.get": {"customer_id": self.customer},
             "shop.customers.update": {"customer_id": self.customer, "name": "Byron"},
+            "shop.payment_methods.allow_again": {
+                "payment_method_id": self.method,
+                "actor": "Ada",
+                "reason": "the bank has said so",
+            },
             "shop.payment_methods.create": {"card": Card(AMEX, "12/40")},
             "shop.payment_methods.delete": {"payment_method_id": self.method},
             "shop.payment_methods.get": {"payment_method_id": self.method},

@@ -37,6 +37,7 @@ PAYING = {
     "initiated_by": bad.INITIATED_BY,
     "reference": text(100, optional=True),
     "metadata": bad.METADATA,
+    "origin": bad.origin(),
     "timeout_s": bad.TIMEOUT,
 }
 FOLLOWING = {
@@ -72,10 +73,16 @@ ARGUMENTS: dict[str, dict[str, tuple[Bad, ...]]] = {
         "email": bad.EMAIL,
         "metadata": bad.METADATA,
     },
+    "shop.payment_methods.allow_again": {
+        "payment_method_id": identifier("pm"),
+        "actor": text(200, optional=False),
+        "reason": text(500, optional=False),
+    },
     "shop.payment_methods.create": {
         "card": bad.CARD,
         "customer": identifier("cus", optional=True),
         "postal_code": bad.POSTAL_CODE,
+        "origin": bad.origin(),
     },
     "shop.payment_methods.delete": {"payment_method_id": identifier("pm")},
     "shop.payment_methods.get": {"payment_method_id": identifier("pm")},
@@ -86,6 +93,7 @@ ARGUMENTS: dict[str, dict[str, tuple[Bad, ...]]] = {
         "idempotency_key": bad.KEY,
         "security_code": bad.SECURITY_CODE,
         "currency": bad.CURRENCY,
+        "origin": bad.origin(),
         "timeout_s": bad.TIMEOUT,
     },
     "shop.payments.authorize": PAYING,
@@ -115,6 +123,7 @@ ARGUMENTS: dict[str, dict[str, tuple[Bad, ...]]] = {
         **FOLLOWING,
         "payment_method": identifier("pm", optional=True),
         "security_code": bad.SECURITY_CODE,
+        "origin": bad.origin(),
     },
     "shop.payments.timeline": {"payment_id": identifier("pay")},
     "shop.payments.void": {**FOLLOWING, "amount": bad.OTHER_CURRENCY},

@@ -45,6 +45,7 @@ OTHERS: dict[str, Any] = {
     "metadata": {"a": "b"},
     "name": "Ada",
     "older_than": timedelta(0),
+    "origin": None,
     "outcome": "aborted",
     "password": None,
     "postal_code": None,

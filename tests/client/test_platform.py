@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from bad_values import Bad, Hostile, objects
 from counter import Counter, public_methods
 from till import START, VISA, Till, eur
@@ -28,9 +29,11 @@ from payplatform import (
     StorageUnavailable,
     VaultError,
 )
+from payplatform._domain.limits import LIMITS, RETRY_RULES
 from payplatform.banks.simulated import Call, Fault, SimulatedBank
 from payplatform.keys.local import LocalKeyService
 from payplatform.storage.memory import MemoryStorage
+from payplatform.storage.memory_limiter import MemoryLimiter
 from payplatform.storage.sqlite import SQLiteStorage
 
 OPTIONS: dict[str, tuple[Bad, ...]] = {
@@ -59,6 +62,13 @@ PORTS: dict[str, tuple[Bad, ...]] = {
         Bad("a store", MemoryStorage(), ErrorCode.TYPE_INVALID),
     ),
 }
+LIMITER: dict[str, tuple[Bad, ...]] = {
+    "limiter": (
+        *objects(ErrorCode.TYPE_INVALID, without=("None",)),
+        Bad("the class", MemoryLimiter, ErrorCode.TYPE_INVALID),
+        Bad("a store", MemoryStorage(), ErrorCode.TYPE_INVALID),
+    ),
+}
 PATH = (
     *objects(ErrorCode.TYPE_INVALID),
     Bad("empty", "", ErrorCode.VALUE_INVALID),
@@ -68,8 +78,8 @@ PATH = (
     Bad("file URL", "file:shop.db?mode=memory", ErrorCode.VALUE_INVALID),
 )
 WAYS: dict[str, tuple[Callable[..., PayPlatform], dict[str, tuple[Bad, ...]]]] = {
-    "open": (PayPlatform.open, {"path_or_url": PATH, **PORTS, **OPTIONS}),
-    "sandbox": (PayPlatform.sandbox, {**PORTS, **OPTIONS}),
+    "open": (PayPlatform.open, {"path_or_url": PATH, **PORTS, **LIMITER, **OPTIONS}),
+    "sandbox": (PayPlatform.sandbox, {**PORTS, **LIMITER, **OPTIONS}),
     "PayPlatform": (
         PayPlatform,
         {
@@ -81,6 +91,7 @@ WAYS: dict[str, tuple[Callable[..., PayPlatform], dict[str, tuple[Bad, ...]]]] =
                 name: (*bad, Bad("None", None, ErrorCode.TYPE_INVALID))
                 for name, bad in PORTS.items()
             },
+            **LIMITER,
             **OPTIONS,
         },
     ),
@@ -167,6 +178,17 @@ SETTINGS: dict[str, tuple[Bad, ...]] = {
         *objects(ErrorCode.TYPE_INVALID, without=("int", "float")),
         *(Bad(str(value)[:9], value, ErrorCode.VALUE_INVALID) for value in (0, -1, 2**32 + 1)),
     ),
+    "limits": (
+        *objects(ErrorCode.TYPE_INVALID),
+        Bad("a rule of another sort", RETRY_RULES, ErrorCode.TYPE_INVALID),
+        Bad("the same twice", (LIMITS[0], evolve(LIMITS[0], most=3)), ErrorCode.VALUE_INVALID),
+    ),
+    "retry_rules": (
+        *objects(ErrorCode.TYPE_INVALID),
+        Bad("a rule of another sort", LIMITS, ErrorCode.TYPE_INVALID),
+    ),
+    "hard_declines_are_final": objects(ErrorCode.TYPE_INVALID, without=("True",)),
+    "refuse_uncounted": objects(ErrorCode.TYPE_INVALID, without=("True",)),
 }
 
 
@@ -215,6 +237,7 @@ def test_what_was_stored_is_there_when_the_file_is_opened_again(tmp_path: Path) 
         "shop.db",
         "shop.db.key",
         "shop.db.bank",
+        "shop.db.limits",
     }
 
     with PayPlatform.open(os.fspath(tmp_path / "shop.db")) as pay:
@@ -336,7 +359,7 @@ def test_waits_vary_by_the_jitter_and_repeat_with_the_same_ids() -> None:
             bank=bank,
             now=lambda: START,
             new_id=lambda prefix: f"{prefix}_{next(numbers):026d}",
-            settings=Settings(recovery_schedule_s=(1000,), jitter=0.25),
+            settings=Settings(recovery_schedule_s=(1000,), jitter=0.25, limits=()),
         )
         shop = pay.merchant(pay.merchants.create(name="Acme").id)
         method = shop.payment_methods.create(card=Card(VISA, "12/40"))
@@ -402,12 +425,13 @@ def test_closing_lets_go_of_every_port() -> None:
         storage=Port(MemoryStorage(), "storage"),
         bank=Port(SimulatedBank(), "bank"),
         keys=Port(LocalKeyService.ephemeral(), "keys"),
+        limiter=Port(MemoryLimiter(), "limiter"),
     )
     closed.clear()
     pay.close()
     pay.close()
 
-    assert sorted(closed) == ["bank", "keys", "storage"]
+    assert sorted(closed) == ["bank", "keys", "limiter", "storage"]
 
 
 @pytest.mark.parametrize("store", ["memory", "sqlite"])
@@ -416,7 +440,7 @@ def test_a_platform_says_what_it_is_made_of(store: str, tmp_path: Path) -> None:
     till = Till(None if store == "memory" else tmp_path / "shop.db")
     told = till.pay.describe()
 
-    assert set(told) == {"payplatform", "storage", "bank", "keys"}
+    assert set(told) == {"payplatform", "storage", "bank", "keys", "limiter"}
     assert told["storage"]["adapter"] == store
     assert told["payplatform"]["version"]
     assert all(isinstance(value, str) for part in told.values() for value in part.values())

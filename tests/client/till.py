@@ -14,7 +14,7 @@ from watched_bank import WatchedBank
 from payplatform import Card, Money, Operation, Payment, PaymentMethod, PayPlatform, Settings
 from payplatform.banks.simulated import FULL_CAPABILITIES, SimulatedBank
 from payplatform.keys.local import LocalKeyService
-from payplatform.ports import BankCapabilities, Storage
+from payplatform.ports import BankCapabilities, Limiter, Storage
 from payplatform.storage.memory import MemoryStorage
 from payplatform.storage.sqlite import SQLiteStorage
 
@@ -43,6 +43,7 @@ class Till:
         *,
         capabilities: BankCapabilities = FULL_CAPABILITIES,
         settings: Settings | None = None,
+        limiter: Limiter | None = None,
     ) -> None:
         self.now = START
         self.bank = SimulatedBank(now=self.clock, capabilities=capabilities)
@@ -54,6 +55,7 @@ class Till:
             storage=self.storage,
             bank=self.watched,
             keys=self.keys,
+            limiter=limiter,
             now=self.clock,
             settings=settings,
         )

@@ -258,7 +258,10 @@ def _challenged(bank: SimulatedBank, operation_id: str, *, succeed: bool) -> boo
 
 
 # What is random on purpose, so that no seed can repeat it: tokens, and keyed fingerprints.
-_RANDOM = {(PaymentMethod, "token"), (PaymentMethod, "fingerprint")}
+_RANDOM = {
+    *((PaymentMethod, name) for name in ("token", "fingerprint")),
+    (Operation, "card_fingerprint"),
+}
 
 
 def canonical(value: object) -> str:

@@ -287,7 +287,7 @@ def test_the_stored_form_of_an_event() -> None:
 
 def test_the_stored_form_of_a_receipt() -> None:
     name, receipt_format, body = receipt_row(a_method("m", 1, open_operations=(OPEN,)))
-    assert (name, receipt_format) == ("payment_method", 2)
+    assert (name, receipt_format) == ("payment_method", 3)
     assert body.decode() == (
         '{"id":"pm_00000000000000000000000001","merchant_id":"m","version":1,'
         '"token":"tok_00000000000000000000000001","customer_id":"cus_00000000000000000000000001",'
@@ -296,13 +296,23 @@ def test_the_stored_form_of_a_receipt() -> None:
         '"network_transaction_id":null,"verification":null,'
         '"open_operations":[{"id":"op_2","kind":"capture","state":"in_flight","amount_minor":5,'
         '"final":false}],"created_at":1772368200123456,"updated_at":1772368200123456,'
-        '"deleted_at":null}'
+        '"deleted_at":null,"allowed_again_at":null}'
     )
 
 
-def test_a_receipt_of_the_first_format_is_still_read() -> None:
-    """Until then a fingerprint had no version."""
-    name, _, body = receipt_row(a_method("m"))
-    older = body.replace(b'"fingerprint_version":null,', b"")
-    assert older != body
-    assert subject_of("op", name, 1, older) == a_method("m")
+@pytest.mark.parametrize(
+    ("older_format", "unknown"),
+    [
+        (1, (b'"fingerprint_version":null,', b',"allowed_again_at":null')),
+        (2, (b',"allowed_again_at":null',)),
+    ],
+)
+def test_a_receipt_of_an_older_format_is_still_read(
+    older_format: int, unknown: tuple[bytes, ...]
+) -> None:
+    """First a fingerprint had no version, then no card could be allowed again."""
+    name, _, older = receipt_row(a_method("m"))
+    for part in unknown:
+        assert part in older
+        older = older.replace(part, b"")
+    assert subject_of("op", name, older_format, older) == a_method("m")

@@ -434,7 +434,10 @@ def test_a_file_from_before_rotation_gets_what_rotation_needs(path: Path) -> Non
     for record in (method, deleted, key):
         layout = RECORDS[type(record)]
         stored = dict(zip(layout.columns, layout.row_of(record), strict=True))
-        since = {"fingerprint_version", "wrapped_by", "wrapped_at", "retired_at"}
+        since = {
+            *("fingerprint_version", "allowed_again_at"),
+            *("wrapped_by", "wrapped_at", "retired_at"),
+        }
         columns = [column for column in stored if column not in since]
         connection.execute(
             f"INSERT INTO {layout.table} ({', '.join(columns)}) "
@@ -582,6 +585,7 @@ def test_a_stale_writer_is_told_so_even_where_its_facts_break_the_books(
 
 SOME_STATUSES = frozenset({PaymentStatus.UNKNOWN, PaymentStatus.PROCESSING})
 OPEN_STATES = frozenset({OperationState.IN_DOUBT, OperationState.NEEDS_REVIEW})
+DECLINED = frozenset({OperationState.DECLINED})
 
 
 @pytest.mark.parametrize(
@@ -600,6 +604,7 @@ OPEN_STATES = frozenset({OperationState.IN_DOUBT, OperationState.NEEDS_REVIEW})
         (Payment, Filter(payment_method_id="m"), "payments_method"),
         (Operation, Filter(subject_id="s"), "operations_subject"),
         (Operation, Filter(states=OPEN_STATES), "operations_open"),
+        (Operation, Filter(card_fingerprint=b"c", states=DECLINED), "operations_declined"),
     ],
 )
 @pytest.mark.parametrize("before", [None, "x"])

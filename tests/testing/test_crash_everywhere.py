@@ -341,7 +341,7 @@ def test_a_failure_tells_the_whole_story(pay_world: World) -> None:
     assert failure(new_key_each_time, pay_world) == (
         "Too much money moved: 1 x sale of 42.00 EUR.\n"
         "1. A process used key order-1-try-2, and died just after bank.send (sale of 42.00 EUR), "
-        "its port call 7.\n"
+        "its port call 8.\n"
         "2. At once another used key order-1-try-3, and answered 'Thank you!'.\n"
         "The bank's statement:\n"
         "- sale of 42.00 EUR, booked, key order-1-try-2\n"

@@ -124,7 +124,7 @@ def test_without_faults_at_the_bank_none_strikes() -> None:
 
 def test_a_caller_who_stands_still_is_told_what_became_of_it_meanwhile() -> None:
     outcome = played(
-        evolve(A_SALE, trouble=Trouble(stops=(6,))),
+        evolve(A_SALE, trouble=Trouble(stops=(7,))),
         Repeat(process=1, call=0),
         Wait(seconds=61),
         Recover(process=1),
@@ -142,7 +142,7 @@ def test_a_caller_who_stands_still_is_told_what_became_of_it_meanwhile() -> None
 
 
 def test_a_process_dies_with_the_callers_that_stand_still_in_it() -> None:
-    outcome = played(evolve(A_SALE, trouble=Trouble(stops=(7,))), Crash(process=0))
+    outcome = played(evolve(A_SALE, trouble=Trouble(stops=(8,))), Crash(process=0))
 
     assert outcome.violation is None
     assert told(outcome)[0] == "Died"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from enum import StrEnum
 
-from attrs import frozen
+from attrs import field, frozen
 
 from payplatform._domain.money import Money
 from payplatform._domain.operations import Initiator
@@ -34,6 +34,8 @@ class Command:
     """One call, validated.
 
     `amount` None means: all there is. A `customer_id` stands for their default payment method.
+    `origin` is where the call comes from; the same request may come from elsewhere the next time,
+    so it is no part of the fingerprint.
     """
 
     verb: Verb
@@ -47,6 +49,7 @@ class Command:
     reference: str | None = None
     metadata: tuple[tuple[str, str], ...] = ()
     initiator: Initiator = Initiator.CUSTOMER
+    origin: str | None = field(default=None, repr=False)
 
     @property
     def fingerprint(self) -> bytes:

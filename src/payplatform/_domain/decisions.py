@@ -215,6 +215,7 @@ def _operation(
         target_id=None if payment is None else _target(kind, payment),
         final=kind is OperationKind.CAPTURE and (command.final or not world.bank.multi_capture),
         stored_credential=None if method is None else _stored_credential(command, method),
+        card_fingerprint=None if method is None else method.fingerprint,
         created_at=world.now,
         updated_at=world.now,
         lease_until=lease_until,

@@ -11,7 +11,7 @@ Sources of the facts:
 - The response codes Visa and Mastercard add or redefine, as acquirers publish them (Checkout.com
   "Visa response codes", Worldpay "Raw response codes", TabaPay "Visa Response Code Updates").
 - Visa's four categories of declines, same places: category 1 is never to be attempted again;
-  the others up to 15 times in 30 days (20 since April 2026).
+  the others so many times in 30 days: see `limits`.
 - Mastercard's Merchant Advice Codes (Braintree, Solidgate and TabaPay, "Merchant Advice Codes"),
   whose Transaction Processing Excellence programme charges for ignoring 03 or 21.
 

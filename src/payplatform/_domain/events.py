@@ -37,6 +37,7 @@ _OTHERS = {
     "payment_method.updated": "the card's details were updated",
     "payment_method.agreed": "the first payment with the stored card went through",
     "payment_method.rekeyed": "the card is recognised by a new key; nothing else changed",
+    "payment_method.allowed_again": "a person allowed the card again in spite of its declines",
     "payment_method.deleted": "the card was deleted",
 }
 

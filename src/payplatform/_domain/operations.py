@@ -277,6 +277,8 @@ class Operation:
         next_try_at: when recovery looks at it again; None when nothing is due.
         attempts: how often recovery has asked the bank since the first send.
         reason: why it is in doubt or in review, in words without secrets.
+        card_fingerprint: of the card it carries, while it is open and once it is declined: the
+            card networks count declines. None for one that carries none, or that went through.
     """
 
     id: str
@@ -299,6 +301,7 @@ class Operation:
     bank_reference: str | None = None
     decline: Decline | None = None
     reason: str | None = None
+    card_fingerprint: bytes | None = field(default=None, repr=False)
 
     @property
     def payment_id(self) -> str | None:

@@ -131,7 +131,7 @@ _APPROVALS = frozenset({Trigger.APPROVED, Trigger.RESOLVED_SUCCEEDED})
 def _moved(
     operation: Operation, state: OperationState, verdict: Verdict, world: World
 ) -> Operation:
-    reply = verdict.reply
+    reply, counts = verdict.reply, state is OperationState.DECLINED
     return evolve(
         operation,
         state=state,
@@ -142,6 +142,8 @@ def _moved(
         decline=verdict.decline,
         # Plain text, though it may come as one of an enum's: what a store gives back is plain.
         reason=None if verdict.reason is None else str(verdict.reason),
+        # Declines are counted by card; what went through needs no more to tell its card.
+        card_fingerprint=operation.card_fingerprint if counts or not state.is_final else None,
         updated_at=world.now,
     )
 

@@ -78,6 +78,7 @@ class PaymentMethod:
         fingerprint_version: of the merchant's key that made the fingerprint; None once deleted.
         network_transaction_id: the card network's id of the first payment with this stored card,
             which every later one has to name.
+        allowed_again_at: declines until that time no longer stand in its way; a person said so.
     """
 
     id: str
@@ -98,6 +99,7 @@ class PaymentMethod:
     created_at: datetime
     updated_at: datetime
     deleted_at: datetime | None = None
+    allowed_again_at: datetime | None = None
     replayed: bool = field(default=False, eq=False)
 
     @property

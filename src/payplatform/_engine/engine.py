@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from payplatform._engine.exchange import Exchange
 from payplatform._engine.flow import Flow
+from payplatform._engine.limits import Limits
 from payplatform._engine.notices import Notices
 from payplatform._engine.pages import all_records
 from payplatform._engine.recovery import Recovery
@@ -15,7 +16,7 @@ from payplatform._engine.registry import Registry
 from payplatform._engine.rotation import Rotation
 from payplatform._engine.settings import Settings
 from payplatform._engine.vault import Vault
-from payplatform.ports import Bank, Filter, KeyService, R, Storage
+from payplatform.ports import Bank, Filter, KeyService, Limiter, R, Storage
 
 if TYPE_CHECKING:
     from payplatform._engine.portability import Portability
@@ -30,6 +31,7 @@ class Engine:
         storage: Storage,
         bank: Bank,
         keys: KeyService,
+        limiter: Limiter | None,
         now: Callable[[], datetime],
         new_id: Callable[[str], str],
         settings: Settings,
@@ -37,13 +39,17 @@ class Engine:
         self.storage = storage
         self.bank = bank
         self.keys = keys
+        self.limiter = limiter
         self.now = now
         vault = Vault(keys=keys, storage=storage, now=now)
         exchange = Exchange(storage=storage, bank=bank, now=now, new_id=new_id, settings=settings)
-        self.registry = Registry(storage=storage, vault=vault, now=now, new_id=new_id)
+        limits = Limits(storage=storage, limiter=limiter, vault=vault, now=now, settings=settings)
+        self.registry = Registry(
+            storage=storage, vault=vault, limits=limits, now=now, new_id=new_id
+        )
         self.recovery = Recovery(exchange)
         self.notices = Notices(exchange)
-        self.flow = Flow(exchange, self.recovery, self.registry, vault)
+        self.flow = Flow(exchange, self.recovery, self.registry, vault, limits)
         self.rotation = Rotation(
             storage=storage, vault=vault, now=now, new_id=new_id, settings=settings
         )
@@ -65,5 +71,6 @@ class Engine:
     def close(self) -> None:
         """Let go of the keys in memory, then of the ports."""
         self._vault.close()
-        for port in (self.bank, self.keys, self.storage):
-            port.close()
+        for port in (self.limiter, self.bank, self.keys, self.storage):
+            if port is not None:
+                port.close()

@@ -1,4 +1,4 @@
-"""The way of a request: replay? → decide → commit the intent → ask the bank → book → answer.
+"""The way of a request: replay? → decide → admit → commit intent → ask the bank → book → answer.
 
 The order is the safety. Nothing is sent before the intent is durable; nothing is told before the
 outcome is; nothing that has gone to the bank is ever tried again from here. No business rule lives
@@ -31,6 +31,7 @@ from payplatform._domain.records import PaymentMethod
 from payplatform._domain.replies import Verdict
 from payplatform._domain.secret import Secret
 from payplatform._engine.exchange import TRIES, Exchange, not_told
+from payplatform._engine.limits import Held, Limits
 from payplatform._engine.recovery import Recovery
 from payplatform._engine.registry import Registry
 from payplatform._engine.vault import Vault
@@ -51,12 +52,18 @@ class Flow:
     """Takes commands to their outcome."""
 
     def __init__(
-        self, exchange: Exchange, recovery: Recovery, registry: Registry, vault: Vault
+        self,
+        exchange: Exchange,
+        recovery: Recovery,
+        registry: Registry,
+        vault: Vault,
+        limits: Limits,
     ) -> None:
         self._exchange = exchange
         self._recovery = recovery
         self._registry = registry
         self._vault = vault
+        self._limits = limits
         self._storage = exchange.storage
 
     def run(
@@ -76,6 +83,7 @@ class Flow:
         Raises:
             NotFound: the payment or the payment method is not there.
             NotAllowed: the state, or the bank, does not allow it.
+            LimitExceeded: it has been tried too often, or the card is refused.
             InvalidRequest: the amount's currency, or an expired card.
             Conflict: the key belongs to another request, or to one that is running.
             BankUnavailable: it came to nothing; no money moved, or it was given back.
@@ -89,6 +97,7 @@ class Flow:
                 return self._replay(command, known)
             try:
                 step, method = self._decide(command, self._exchange.world(timeout_s))
+                held = self._limits.admit(command, step.operation, method) if method else None
             except (InvalidRequest, NotAllowed, NotFound):
                 # What refuses it may be this very request, made by somebody else since we looked.
                 if self._key_is_free(command):
@@ -102,7 +111,7 @@ class Flow:
                 continue
             except CommitUncertain:
                 self._require_stored(step)
-            return self._ask(step, target, card, timeout_s)
+            return self._ask(step, target, card, timeout_s, held)
         raise Conflict("others kept changing the same payment; nothing was done")
 
     def resolve(self, operation: Operation, verdict: Verdict) -> Operation:
@@ -190,6 +199,7 @@ class Flow:
         target: Operation | None,
         card: CardDetails | None,
         timeout_s: float | None,
+        held: Held | None,
     ) -> Subject:
         verdict = self._exchange.send(
             step.operation, step.subject, target=target, card=card, timeout_s=timeout_s
@@ -197,6 +207,8 @@ class Flow:
         booked = self._exchange.book(step.operation, verdict, step.subject)
         if booked is None:
             return self._tell_after_asking(step.operation)
+        if held is not None and booked.operation.state in _NO_DECLINE:
+            self._limits.let_go(held)
         if booked.operation.state in ANSWERED_STATES:
             return as_told(booked.operation, booked.subject)
         raise _trouble(booked.operation)
@@ -245,6 +257,9 @@ class Flow:
             raise StorageUnavailable("the request could not be stored; nothing was sent")
         if stored.epoch != operation.epoch:
             raise _in_progress(stored)
+
+
+_NO_DECLINE = (ANSWERED_STATES | {OperationState.ABORTED}) - {OperationState.DECLINED}
 
 
 def _trouble(operation: Operation) -> Exception:

@@ -27,6 +27,7 @@ from payplatform._domain.records import (
     WrappedKey,
 )
 from payplatform._engine.exchange import TRIES
+from payplatform._engine.limits import Limits
 from payplatform._engine.pages import all_merchants, all_records
 from payplatform._engine.vault import Prepared, Vault
 from payplatform.errors import (
@@ -49,11 +50,13 @@ class Registry:
         *,
         storage: Storage,
         vault: Vault,
+        limits: Limits,
         now: Callable[[], datetime],
         new_id: Callable[[str], str],
     ) -> None:
         self._storage = storage
         self._vault = vault
+        self._limits = limits
         self._now = now
         self._new_id = new_id
 
@@ -184,11 +187,18 @@ class Registry:
         self._commit(attempt)
 
     def add_method(
-        self, merchant_id: str, *, customer_id: str | None, card: Card, postal_code: str | None
+        self,
+        merchant_id: str,
+        *,
+        customer_id: str | None,
+        card: Card,
+        postal_code: str | None,
+        origin: str | None = None,
     ) -> PaymentMethod:
         """Seal a card and keep it; a customer's same card is kept once, brought up to date.
 
         Raises:
+            LimitExceeded: too many different cards.
             NotFound: there is no such customer, or the merchant has been erased.
             VaultError: the card could not be sealed; nothing was written.
         """
@@ -198,15 +208,18 @@ class Registry:
 
         def attempt() -> tuple[PaymentMethod, Changes]:
             prepared = self._vault.prepare(merchant_id, card, postal_code=postal_code)
-            if customer_id is None:
-                return self._new_method(prepared, card, None)
-            customer = self.customer(merchant_id, customer_id)
-            known = self._storage.payment_method_with(
-                merchant_id, customer_id, prepared.fingerprints
+            customer = None if customer_id is None else self.customer(merchant_id, customer_id)
+            known = None
+            if customer is not None:
+                known = self._storage.payment_method_with(
+                    merchant_id, customer.id, prepared.fingerprints
+                )
+            if known is not None:
+                return self._renewed_method(known, prepared, card, postal_code)
+            self._limits.admit_card(
+                merchant_id, prepared.fingerprints[0], customer_id=customer_id, origin=origin
             )
-            if known is None:
-                return self._new_method(prepared, card, customer)
-            return self._renewed_method(known, prepared, card, postal_code)
+            return self._new_method(prepared, card, customer)
 
         return self._commit(attempt)
 
@@ -303,6 +316,23 @@ class Registry:
             customer = self.customer(merchant_id, method.customer_id or "")
             changed = _next(customer, self._now(), default_payment_method_id=method_id)
             return changed, _changes(changed)
+
+        return self._commit(attempt)
+
+    def allow_again(
+        self, merchant_id: str, method_id: str, details: tuple[tuple[str, str], ...]
+    ) -> PaymentMethod:
+        """Forget the declines that stand in a card's way; `details` say who wants it, and why.
+
+        Raises:
+            NotFound: there is none.
+        """
+
+        def attempt() -> tuple[PaymentMethod, Changes]:
+            now = self._now()
+            allowed = _next(self.method(merchant_id, method_id), now, allowed_again_at=now)
+            event = evolve(self._event(allowed, "allowed_again"), details=details)
+            return allowed, evolve(_changes(allowed), events=(event,))
 
         return self._commit(attempt)
 

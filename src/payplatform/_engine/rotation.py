@@ -12,6 +12,7 @@ A new master key rewraps the merchants' keys and touches no card.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -20,6 +21,7 @@ from attrs import evolve
 
 from payplatform._domain.changes import Changes, Record
 from payplatform._domain.events import Event
+from payplatform._domain.operations import Operation, OperationState
 from payplatform._domain.records import KeyPurpose, PaymentMethod, SealedCard, WrappedKey
 from payplatform._engine.exchange import TRIES
 from payplatform._engine.pages import all_records
@@ -171,12 +173,32 @@ class Rotation:
                 return
             before = page[-1].id
             cards = [self._storage.get(key.merchant_id, SealedCard, m.token) for m in page]
-            yield [
-                changes
+            batch = [
+                (method, changes)
                 for method, card in zip(page, cards, strict=True)
                 if card is not None
                 for changes in self._sound(card, partial(self._refingerprint, method), work)
             ]
+            for method, changes in batch:
+                self._carry_declines(method, changes)
+            yield [changes for _, changes in batch]
+
+    def _carry_declines(self, method: PaymentMethod, changes: Changes) -> None:
+        """Have a card's declines known by its new fingerprint, before the card itself is.
+
+        They are settled, so nobody holds them; one that somebody else has carried is a conflict.
+        """
+        (rekeyed,) = changes.records
+        assert isinstance(rekeyed, PaymentMethod)  # noqa: S101  # as `_refingerprint` makes them
+        where = Filter(
+            card_fingerprint=method.fingerprint, states=frozenset({OperationState.DECLINED})
+        )
+        for operation in all_records(self._storage, method.merchant_id, Operation, where):
+            carried = evolve(
+                operation, epoch=operation.epoch + 1, card_fingerprint=rekeyed.fingerprint
+            )
+            with suppress(Conflict):
+                self._storage.commit(Changes(merchant_id=method.merchant_id, records=(carried,)))
 
     def _sound(
         self, card: SealedCard, change: Callable[[SealedCard], Changes], work: _Work

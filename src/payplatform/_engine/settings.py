@@ -1,9 +1,10 @@
-"""How long things may take, and how long keys may be used: data, checked when it is made."""
+"""How long things may take, how long keys may be used, how often is too often: checked data."""
 
 from __future__ import annotations
 
 from attrs import frozen
 
+from payplatform._domain.limits import LIMITS, RETRY_RULES, Limit, RetryRule
 from payplatform.errors import ErrorCode, InvalidRequest
 
 LONGEST_TIMEOUT_S = 600.0
@@ -14,7 +15,7 @@ _LONGEST_WAIT_S = 10 * 366 * 86_400.0
 
 @frozen(kw_only=True)
 class Settings:
-    """How long things may take, and how long keys may be used.
+    """How long things may take, how long keys may be used, and how often is too often.
 
     Attributes:
         timeout_s: how long a bank call may take unless the caller says otherwise.
@@ -28,11 +29,18 @@ class Settings:
         fingerprint_key_period_s: the same of the keys that make fingerprints.
         retired_key_period_s: how long a retired key may wait for `vault.run()` to destroy it.
         data_key_records: how many cards one key may seal before it is overdue.
+        limits: what is too often, against card testing; an empty tuple for no limit at all.
+        retry_rules: how often the card networks let a declined payment be tried again.
+        hard_declines_are_final: whether a card that had a hard decline is refused from then on.
+        refuse_uncounted: whether to refuse what cannot be counted while the limiter fails. By
+            default it is let through: a shop that cannot sell loses more than a while of card
+            testing costs it, and what the networks forbid is refused all the same.
 
     Raises:
         InvalidRequest: `type_invalid` or `value_invalid`: the timeout is not from 0.001 to 600, the
             margin, a wait or a period not from 0 to ten years, the jitter not from 0 to 1, the
-            records not from 1 to 2**32, or there is no wait at all.
+            records not from 1 to 2**32, there is no wait at all, or two limits count the same over
+            the same period; or something is of another type.
     """
 
     timeout_s: float = 30.0
@@ -47,6 +55,10 @@ class Settings:
     fingerprint_key_period_s: float = 365 * 86_400.0
     retired_key_period_s: float = 30 * 86_400.0
     data_key_records: int = 2**31
+    limits: tuple[Limit, ...] = LIMITS
+    retry_rules: tuple[RetryRule, ...] = RETRY_RULES
+    hard_declines_are_final: bool = True
+    refuse_uncounted: bool = False
 
     def __attrs_post_init__(self) -> None:
         _require_between("timeout_s", self.timeout_s, 0.001, LONGEST_TIMEOUT_S)
@@ -65,6 +77,27 @@ class Settings:
             )
         for wait in waits:
             _require_between("recovery_schedule_s", wait, 0, _LONGEST_WAIT_S)
+        _require_all("limits", self.limits, Limit)
+        _require_all("retry_rules", self.retry_rules, RetryRule)
+        counted = [(limit.per, limit.counted, limit.period_s) for limit in self.limits]
+        if len(set(counted)) < len(counted):
+            raise InvalidRequest(
+                "limits must not count the same over the same period twice",
+                code=ErrorCode.VALUE_INVALID,
+                field="limits",
+            )
+        for name in ("hard_declines_are_final", "refuse_uncounted"):
+            if not isinstance(getattr(self, name), bool):
+                raise InvalidRequest(
+                    f"{name} must be True or False", code=ErrorCode.TYPE_INVALID, field=name
+                )
+
+
+def _require_all(field: str, values: object, kind: type) -> None:
+    if not (isinstance(values, tuple) and all(isinstance(value, kind) for value in values)):
+        raise InvalidRequest(
+            f"{field} must be a tuple of {kind.__name__}", code=ErrorCode.TYPE_INVALID, field=field
+        )
 
 
 def _require_between(field: str, value: object, least: float, most: float) -> None:

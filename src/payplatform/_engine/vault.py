@@ -251,6 +251,15 @@ class Vault:
         """
         return self._fingerprints(self._ring(merchant_id), card.number)
 
+    def mark(self, merchant_id: str, text: str) -> bytes:
+        """What tells a text from others at this merchant, and nothing of it without the key.
+
+        A new fingerprint key makes new marks: it is for what is counted for a while.
+        """
+        ring = self._ring(merchant_id)
+        maker = self._fingerprint_key_in(ring, ring.newest(KeyPurpose.FINGERPRINT).key_version)
+        return maker.fingerprint(Secret(f"mark {text}"))
+
     def new_key(self, merchant_id: str, purpose: KeyPurpose, version: int) -> WrappedKey:
         """One more version of a merchant's key, drawn and wrapped; nobody has it yet.
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 NAME_LENGTH = 200
 REFERENCE_LENGTH = 100
+ORIGIN_LENGTH = 200
+EXPLANATION_LENGTH = 500
 
 
 class Room:
@@ -40,6 +42,30 @@ def optional_id(value: str | None, *, prefix: str, field: str) -> str | None:
 def optional_metadata(value: Any) -> tuple[tuple[str, str], ...]:
     """Metadata in its normal form; none is empty."""
     return () if value is None else clean_metadata(value)
+
+
+def an_origin(value: object) -> str | None:
+    """Where a call comes from, as it was given: it is never stored, only compared.
+
+    Raises:
+        InvalidRequest: it is no text of 1 to 200 characters: `type_invalid`, `text_empty`,
+            `text_too_long`, `text_not_printable`.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise _no_origin("must be text", ErrorCode.TYPE_INVALID)
+    if not value.strip():
+        raise _no_origin("must not be empty", ErrorCode.TEXT_EMPTY)
+    if len(value) > ORIGIN_LENGTH:
+        raise _no_origin(f"must have at most {ORIGIN_LENGTH} characters", ErrorCode.TEXT_TOO_LONG)
+    if not value.isprintable():
+        raise _no_origin("must be printable", ErrorCode.TEXT_NOT_PRINTABLE)
+    return value
+
+
+def _no_origin(rule: str, code: ErrorCode) -> InvalidRequest:
+    return InvalidRequest(f"origin {rule}", code=code, field="origin")
 
 
 def a_count(value: object, *, field: str, most: int = 10_000) -> int:

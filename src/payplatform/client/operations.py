@@ -9,11 +9,9 @@ from payplatform._domain.operations import UNRESOLVED_STATES, Operation, Trigger
 from payplatform._domain.replies import Verdict
 from payplatform._domain.text import clean_id, clean_text
 from payplatform._domain.text import idempotency_key as clean_key
-from payplatform.client._room import NAME_LENGTH, Room, optional_text
+from payplatform.client._room import EXPLANATION_LENGTH, NAME_LENGTH, Room, optional_text
 from payplatform.errors import ErrorCode, InvalidRequest, NotFound
 from payplatform.ports import Filter
-
-_EXPLANATION_LENGTH = 500
 
 _OUTCOMES = {
     "succeeded": Trigger.RESOLVED_SUCCEEDED,
@@ -111,8 +109,8 @@ class Operations(Room):
             )
         said = {
             "actor": clean_text(actor, field="actor", max_length=NAME_LENGTH),
-            "reason": clean_text(reason, field="reason", max_length=_EXPLANATION_LENGTH),
-            "evidence": optional_text(evidence, field="evidence", max_length=_EXPLANATION_LENGTH),
+            "reason": clean_text(reason, field="reason", max_length=EXPLANATION_LENGTH),
+            "evidence": optional_text(evidence, field="evidence", max_length=EXPLANATION_LENGTH),
         }
         details = tuple((name, text) for name, text in said.items() if text is not None)
         decline = Decline(code=DeclineCode.GENERIC_DECLINE) if outcome == "declined" else None

@@ -8,9 +8,15 @@ from payplatform._domain.cards import Card, require_not_expired
 from payplatform._domain.commands import Command, Verb
 from payplatform._domain.money import Money
 from payplatform._domain.records import Customer, PaymentMethod
-from payplatform._domain.text import clean_id, clean_postal_code
+from payplatform._domain.text import clean_id, clean_postal_code, clean_text
 from payplatform._domain.text import idempotency_key as clean_key
-from payplatform.client._room import Room, optional_id
+from payplatform.client._room import (
+    EXPLANATION_LENGTH,
+    NAME_LENGTH,
+    Room,
+    an_origin,
+    optional_id,
+)
 from payplatform.client.payments import a_secret, a_timeout
 from payplatform.errors import ErrorCode, InvalidRequest
 
@@ -19,7 +25,12 @@ class PaymentMethods(Room):
     """The cards that the merchant's customers keep."""
 
     def create(
-        self, *, card: Card, customer: str | None = None, postal_code: str | None = None
+        self,
+        *,
+        card: Card,
+        customer: str | None = None,
+        postal_code: str | None = None,
+        origin: str | None = None,
     ) -> PaymentMethod:
         """Replace a card by a token and keep it encrypted. No money moves, no bank is asked.
 
@@ -30,6 +41,7 @@ class PaymentMethods(Room):
             card: the card in clear; keep no reference to it.
             customer: whose it is, `cus_...`; None for a guest's, which nobody can list as theirs.
             postal_code: of the billing address, for the issuer to check.
+            origin: where the customer comes from, as for `payments.charge`.
 
         Returns:
             What may be shown of the card, with the id to charge it by.
@@ -37,6 +49,7 @@ class PaymentMethods(Room):
         Raises:
             InvalidRequest: an argument breaks its rule, or the card has expired.
             NotFound: this merchant has no such customer.
+            LimitExceeded: `too_many_cards`: too many different ones; nothing was stored.
             VaultError: the card could not be sealed; nothing was written.
             StorageUnavailable: the store failed; nothing was written.
         """
@@ -49,6 +62,7 @@ class PaymentMethods(Room):
             customer_id=optional_id(customer, prefix="cus", field="customer"),
             card=card,
             postal_code=None if postal_code is None else clean_postal_code(postal_code),
+            origin=an_origin(origin),
         )
 
     def get(self, payment_method_id: str) -> PaymentMethod:
@@ -113,6 +127,31 @@ class PaymentMethods(Room):
         """
         self._engine.registry.delete_method(self._merchant_id, _id(payment_method_id))
 
+    def allow_again(self, payment_method_id: str, *, actor: str, reason: str) -> PaymentMethod:
+        """Let a card be tried again in spite of its declines; it goes into the card's history.
+
+        The declines until now no longer count when this payment method is tried: neither a hard
+        one nor the card network's number of attempts. Limits against card testing go on counting.
+
+        Args:
+            payment_method_id: `pm_...`.
+            actor: who decides, at most 200 characters.
+            reason: why, at most 500 characters.
+
+        Returns:
+            The payment method, with `allowed_again_at`.
+
+        Raises:
+            InvalidRequest: an argument breaks its rule, or looks like a card number.
+            NotFound: this merchant has no such payment method.
+            StorageUnavailable: the store failed; nothing was changed.
+        """
+        details = (
+            ("actor", clean_text(actor, field="actor", max_length=NAME_LENGTH)),
+            ("reason", clean_text(reason, field="reason", max_length=EXPLANATION_LENGTH)),
+        )
+        return self._engine.registry.allow_again(self._merchant_id, _id(payment_method_id), details)
+
     def verify(
         self,
         payment_method_id: str,
@@ -120,6 +159,7 @@ class PaymentMethods(Room):
         idempotency_key: str,
         security_code: str | None = None,
         currency: str = "EUR",
+        origin: str | None = None,
         timeout_s: float | None = None,
     ) -> PaymentMethod:
         """Ask the bank about a stored card with an amount of zero.
@@ -129,6 +169,7 @@ class PaymentMethods(Room):
             idempotency_key: 1 to 255 visible ASCII characters; the same for every try of this call.
             security_code: for the issuer to check; stored nowhere.
             currency: which the zero is in; matters to banks that verify in one currency alone.
+            origin: where the customer comes from, as for `payments.charge`.
             timeout_s: how long the bank may take, in seconds.
 
         Returns:
@@ -139,6 +180,7 @@ class PaymentMethods(Room):
             InvalidRequest: an argument breaks its rule, or the card has expired.
             NotFound: this merchant has no such payment method.
             NotAllowed: the bank offers no verification, or one is under way.
+            LimitExceeded: tried too often, or the card is refused; nothing was sent or stored.
             Conflict: the key belongs to another request, or to one that is running.
             BankUnavailable: the bank was not reached.
             OutcomeUnknown: the bank gave no clear answer. No money can have moved.
@@ -151,6 +193,7 @@ class PaymentMethods(Room):
             idempotency_key=clean_key(idempotency_key),
             payment_method_id=_id(payment_method_id),
             amount=Money.zero(currency),
+            origin=an_origin(origin),
         )
         code = a_secret(security_code)
         del security_code  # crash reporters print the locals of each frame

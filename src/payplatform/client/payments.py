@@ -24,6 +24,7 @@ from payplatform._engine.settings import LONGEST_TIMEOUT_S
 from payplatform.client._room import (
     REFERENCE_LENGTH,
     Room,
+    an_origin,
     optional_id,
     optional_metadata,
     optional_text,
@@ -60,6 +61,7 @@ class Payments(Room):
         initiated_by: Initiator | str = Initiator.CUSTOMER,
         reference: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        origin: str | None = None,
         timeout_s: float | None = None,
     ) -> Payment:
         """Take money: authorize and capture in one step (a sale).
@@ -74,6 +76,8 @@ class Payments(Room):
                 before, which needs an earlier payment with the same stored card.
             reference: the merchant's own, at most 100 characters; sent to the bank.
             metadata: at most 50 texts of the merchant's own; keys to 40, values to 500 characters.
+            origin: where the customer comes from, an address or a device's id of at most 200
+                characters, for the limits on attempts; stored nowhere as it is.
             timeout_s: how long the bank may take, in seconds, at most 600; 30 by default.
 
         Returns:
@@ -82,6 +86,7 @@ class Payments(Room):
         Raises:
             NotFound: this merchant has no such payment method or customer.
             NotAllowed: initiated by the merchant, and no customer agreed: `no_stored_credential`.
+            LimitExceeded: tried too often, or the card is refused; nothing was sent or stored.
             VaultError: the card could not be opened; nothing was sent.
         """
         code = a_secret(security_code)
@@ -96,6 +101,7 @@ class Payments(Room):
             initiated_by=initiated_by,
             reference=reference,
             metadata=metadata,
+            origin=origin,
             timeout_s=timeout_s,
         )
 
@@ -110,6 +116,7 @@ class Payments(Room):
         initiated_by: Initiator | str = Initiator.CUSTOMER,
         reference: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        origin: str | None = None,
         timeout_s: float | None = None,
     ) -> Payment:
         """Have the issuer hold the money; `capture` takes it later, `void` lets it go.
@@ -123,6 +130,7 @@ class Payments(Room):
             initiated_by: "customer" or "merchant", as for `charge`.
             reference: the merchant's own, at most 100 characters; sent to the bank.
             metadata: as for `charge`.
+            origin: as for `charge`.
             timeout_s: how long the bank may take, in seconds, at most 600; 30 by default.
 
         Returns:
@@ -132,6 +140,7 @@ class Payments(Room):
         Raises:
             NotFound: this merchant has no such payment method or customer.
             NotAllowed: initiated by the merchant, and no customer agreed: `no_stored_credential`.
+            LimitExceeded: tried too often, or the card is refused; nothing was sent or stored.
             VaultError: the card could not be opened; nothing was sent.
         """
         code = a_secret(security_code)
@@ -146,6 +155,7 @@ class Payments(Room):
             initiated_by=initiated_by,
             reference=reference,
             metadata=metadata,
+            origin=origin,
             timeout_s=timeout_s,
         )
 
@@ -156,6 +166,7 @@ class Payments(Room):
         idempotency_key: str,
         payment_method: str | None = None,
         security_code: str | None = None,
+        origin: str | None = None,
         timeout_s: float | None = None,
     ) -> Payment:
         """Try a payment again that was declined or never got through. A new try, so a new key.
@@ -165,6 +176,7 @@ class Payments(Room):
             idempotency_key: a new one for each new try.
             payment_method: another card; the same one by default.
             security_code: of the card; it was stored nowhere, so it has to be asked for again.
+            origin: as for `charge`.
             timeout_s: how long the bank may take, in seconds.
 
         Returns:
@@ -173,6 +185,7 @@ class Payments(Room):
         Raises:
             NotFound: this merchant has no such payment, or its card is no longer stored.
             NotAllowed: it is authorized, or an operation is under way.
+            LimitExceeded: tried too often, or the card is refused; nothing was sent or stored.
             VaultError: the card could not be opened; nothing was sent.
         """
         method_id = optional_id(payment_method, prefix="pm", field="payment_method")
@@ -185,6 +198,7 @@ class Payments(Room):
             timeout_s,
             code=code,
             payment_method_id=method_id,
+            origin=an_origin(origin),
         )
 
     def resume(
@@ -430,6 +444,7 @@ class Payments(Room):
         initiated_by: Initiator | str,
         reference: str | None,
         metadata: Mapping[str, str] | None,
+        origin: str | None,
         timeout_s: float | None,
     ) -> Payment:
         if (payment_method is None) is (customer is None):
@@ -451,6 +466,7 @@ class Payments(Room):
             reference=optional_text(reference, field="reference", max_length=REFERENCE_LENGTH),
             metadata=optional_metadata(metadata),
             initiator=initiator,
+            origin=an_origin(origin),
         )
         return self._run(command, timeout_s, code)
 
@@ -465,6 +481,7 @@ class Payments(Room):
         final: bool = False,
         payment_method_id: str | None = None,
         code: Secret | None = None,
+        origin: str | None = None,
     ) -> Payment:
         command = Command(
             verb=verb,
@@ -474,6 +491,7 @@ class Payments(Room):
             payment_method_id=payment_method_id,
             amount=None if amount is None else require_positive(amount),
             final=final,
+            origin=origin,
         )
         return self._run(command, timeout_s, code)
 

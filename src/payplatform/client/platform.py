@@ -25,7 +25,7 @@ from payplatform.client.payment_methods import PaymentMethods
 from payplatform.client.payments import Payments
 from payplatform.client.vault import MerchantVault, Vault
 from payplatform.errors import ErrorCode, InvalidRequest, NotAllowed
-from payplatform.ports import Bank, KeyService, Storage
+from payplatform.ports import Bank, KeyService, Limiter, Storage
 
 if TYPE_CHECKING:
     from payplatform._engine.engine import Engine
@@ -47,6 +47,7 @@ class PayPlatform:
         storage: Storage,
         bank: Bank,
         keys: KeyService,
+        limiter: Limiter | None = None,
         now: Callable[[], datetime] | None = None,
         new_id: Callable[[str], str] | None = None,
         settings: Settings | None = None,
@@ -57,9 +58,10 @@ class PayPlatform:
             storage: where everything is kept.
             bank: who moves the money.
             keys: who keeps the master key.
+            limiter: who counts attempts for the limits on card testing; None to count none.
             now: the clock, giving times with a time zone; the system's by default.
             new_id: makes an id from its prefix; TypeIDs by default.
-            settings: how long things may take.
+            settings: how long things may take, and how often is too often.
 
         Raises:
             InvalidRequest: one of them is not what it has to be; a clock, for one, that gives no
@@ -68,11 +70,13 @@ class PayPlatform:
         from payplatform._engine.engine import Engine
 
         _require_ports(storage=storage, bank=bank, keys=keys)
+        _require_ports(are_optional=True, limiter=limiter)
         _require_options(now=now, new_id=new_id, settings=settings)
         self._opened: Engine | None = Engine(
             storage=storage,
             bank=bank,
             keys=keys,
+            limiter=limiter,
             now=_utc_now if now is None else _in_utc(now),
             new_id=new_id or _typeid_maker(),
             settings=settings or Settings(),
@@ -89,6 +93,7 @@ class PayPlatform:
         *,
         bank: Bank | None = None,
         keys: KeyService | None = None,
+        limiter: Limiter | None = None,
         now: Callable[[], datetime] | None = None,
         new_id: Callable[[str], str] | None = None,
         settings: Settings | None = None,
@@ -103,9 +108,11 @@ class PayPlatform:
                 never been used with another.
             keys: who keeps the master key; a local file by default, which is made with the database
                 and never again: without it the cards in the database cannot be opened.
+            limiter: who counts attempts for the limits on card testing; by default `<file>.limits`,
+                which every process on this file shares.
             now: the clock; the system's by default.
             new_id: makes an id from its prefix; TypeIDs by default.
-            settings: how long things may take.
+            settings: how long things may take, and how often is too often.
 
         Returns:
             The platform.
@@ -117,11 +124,12 @@ class PayPlatform:
             VaultError: the key file is gone, cannot be read, or is open to others.
         """
         path = _a_path(path_or_url)
-        _require_ports(are_optional=True, bank=bank, keys=keys)
+        _require_ports(are_optional=True, bank=bank, keys=keys, limiter=limiter)
         _require_options(now=now, new_id=new_id, settings=settings)
         from payplatform.banks.simulated import SimulatedBank
         from payplatform.keys.local import LocalKeyService
         from payplatform.storage.sqlite import SQLiteStorage
+        from payplatform.storage.sqlite_limiter import SQLiteLimiter
 
         with ExitStack() as opened:
             storage = SQLiteStorage(path)
@@ -137,7 +145,13 @@ class PayPlatform:
                 bank = SimulatedBank(books, now=now)
                 opened.callback(bank.close)
             platform = cls(
-                storage=storage, bank=bank, keys=keys, now=now, new_id=new_id, settings=settings
+                storage=storage,
+                bank=bank,
+                keys=keys,
+                limiter=SQLiteLimiter(f"{path}.limits") if limiter is None else limiter,
+                now=now,
+                new_id=new_id,
+                settings=settings,
             )
             opened.pop_all()
         return platform
@@ -148,6 +162,7 @@ class PayPlatform:
         *,
         bank: Bank | None = None,
         keys: KeyService | None = None,
+        limiter: Limiter | None = None,
         now: Callable[[], datetime] | None = None,
         new_id: Callable[[str], str] | None = None,
         settings: Settings | None = None,
@@ -157,9 +172,10 @@ class PayPlatform:
         Args:
             bank: a simulated one by default.
             keys: a master key of its own by default.
+            limiter: who counts attempts; in memory by default.
             now: the clock; the system's by default.
             new_id: makes an id from its prefix; TypeIDs by default.
-            settings: how long things may take.
+            settings: how long things may take, and how often is too often.
 
         Returns:
             The platform.
@@ -171,11 +187,13 @@ class PayPlatform:
         from payplatform.banks.simulated import SimulatedBank
         from payplatform.keys.local import LocalKeyService
         from payplatform.storage.memory import MemoryStorage
+        from payplatform.storage.memory_limiter import MemoryLimiter
 
         return cls(
             storage=MemoryStorage(),
             bank=SimulatedBank(now=now) if bank is None else bank,
             keys=LocalKeyService.ephemeral() if keys is None else keys,
+            limiter=MemoryLimiter() if limiter is None else limiter,
             now=now,
             new_id=new_id,
             settings=settings,
@@ -251,7 +269,7 @@ class PayPlatform:
         """What this platform is made of and how it is set; no secrets.
 
         Returns:
-            For each of "payplatform", "storage", "bank" and "keys", names and values.
+            For each of "payplatform", "storage", "bank", "keys" and "limiter", names and values.
         """
         from payplatform import __version__
 
@@ -261,6 +279,7 @@ class PayPlatform:
             "storage": dict(engine.storage.describe()),
             "bank": dict(engine.bank.describe()),
             "keys": dict(engine.keys.describe()),
+            "limiter": {} if engine.limiter is None else dict(engine.limiter.describe()),
         }
 
     def close(self) -> None:
@@ -368,7 +387,12 @@ def _in_utc(now: Callable[[], datetime]) -> Callable[[], datetime]:
     return lambda: now().astimezone(UTC)
 
 
-_PORTS: dict[str, type] = {"storage": Storage, "bank": Bank, "keys": KeyService}
+_PORTS: dict[str, type] = {
+    "storage": Storage,
+    "bank": Bank,
+    "keys": KeyService,
+    "limiter": Limiter,
+}
 
 
 def _require_ports(*, are_optional: bool = False, **ports: object) -> None:

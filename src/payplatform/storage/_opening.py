@@ -160,7 +160,7 @@ def _settle(connection: sqlite3.Connection, settings: Settings, *, is_first: boo
         raise StorageUnavailable(
             "the file is not the one that was opened", code=ErrorCode.STORAGE_CORRUPT
         )
-    _set_journal_mode(connection, settings.journal_mode, settings.busy_timeout_s)
+    set_journal_mode(connection, settings.journal_mode, settings.busy_timeout_s)
     level, _ = _SYNCHRONOUS[settings.journal_mode]
     for pragma, wanted in (("synchronous", level), *_PRAGMAS):
         connection.execute(f"PRAGMA {pragma} = {wanted}")
@@ -170,9 +170,15 @@ def _settle(connection: sqlite3.Connection, settings: Settings, *, is_first: boo
         migrate(connection)
 
 
-def _set_journal_mode(
+def set_journal_mode(
     connection: sqlite3.Connection, journal_mode: JournalMode, busy_timeout_s: float
 ) -> None:
+    """Have it, or wait for those who stand in the way.
+
+    Raises:
+        StorageUnavailable: `storage_settings`: the file cannot have it.
+        sqlite3.Error: others held the file for longer than the timeout.
+    """
     if _read_back(connection, "journal_mode") == journal_mode:
         return
     # SQLite does not wait for others here, whatever the timeout says.

@@ -44,7 +44,8 @@ def stored_time(at: datetime) -> int:
     return (at - _EPOCH) // _MICROSECOND
 
 
-def _time(microseconds: int) -> datetime:
+def time_of(microseconds: int) -> datetime:
+    """The time that is stored so."""
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
@@ -68,7 +69,7 @@ def _new_converter() -> Converter:
     for plain in (str, int, bool):
         converter.register_structure_hook(plain, _exactly)
     converter.register_unstructure_hook(datetime, stored_time)
-    converter.register_structure_hook(datetime, lambda stored, _: _time(_exactly(stored, int)))
+    converter.register_structure_hook(datetime, lambda stored, _: time_of(_exactly(stored, int)))
     converter.register_unstructure_hook(bytes, lambda data: b64encode(data).decode())
     converter.register_structure_hook(bytes, lambda text, _: b64decode(text, validate=True))
     converter.register_unstructure_hook_factory(
@@ -131,7 +132,7 @@ def _codec(kind: Any) -> _Codec | None:
     if kind is bool:
         return int, bool
     if kind is datetime:
-        return stored_time, _time
+        return stored_time, time_of
     if kind == Pairs:
         return _dump_pairs, _load_pairs
     if isinstance(kind, type) and issubclass(kind, StrEnum):
@@ -310,10 +311,11 @@ RECORDS: Final[Mapping[type, Layout[Any]]] = MappingProxyType(
 
 # -- receipts --------------------------------------------------------------------------------------
 
-RECEIPT_FORMAT: Final = 2
+RECEIPT_FORMAT: Final = 3
 """Raised when the JSON of a payment or payment method changes; each older one stays readable.
 
-Format 1 knows no version of a fingerprint, and is read as if it said none.
+Format 1 knows no version of a fingerprint, and format 2 none that is allowed again; either is read
+as if it said none.
 """
 
 _SUBJECTS: Final[dict[str, type[Subject]]] = {"payment": Payment, "payment_method": PaymentMethod}

@@ -286,7 +286,24 @@ def _rotation(db: Database) -> None:
         db.execute(statement)
 
 
-MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first, _rotation)
+_LIMITS: Final = (
+    "ALTER TABLE operations ADD COLUMN card_fingerprint BLOB",
+    "ALTER TABLE payment_methods ADD COLUMN allowed_again_at INTEGER",
+    # What the card networks count: asked for before each attempt with a card.
+    """
+    CREATE INDEX operations_declined ON operations (merchant_id, card_fingerprint, id)
+    WHERE state = 'declined' AND card_fingerprint IS NOT NULL
+    """,
+)
+
+
+def _limits(db: Database) -> None:
+    """Of the operations before this schema nobody knows any more which card they were with."""
+    for statement in _LIMITS:
+        db.execute(statement)
+
+
+MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first, _rotation, _limits)
 """Each brings a file from the user version that is its place here to the next one."""
 
 LATEST: Final = len(MIGRATIONS)

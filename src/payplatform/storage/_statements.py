@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from payplatform._domain.operations import FINAL_STATES
+from payplatform._domain.operations import FINAL_STATES, OperationState
 from payplatform.ports import EXACTLY, Filter
 from payplatform.storage._rows import (
     EVENTS,
@@ -141,8 +141,9 @@ def payment_method_with(fingerprints: int) -> str:
 
 # -- pages -----------------------------------------------------------------------------------------
 
-# In the words of the index on open operations: only then does SQLite see that the index will do.
+# In the words of the indexes on operations: only then does SQLite see that the index will do.
 _IS_OPEN: Final = "state NOT IN ('succeeded', 'declined', 'aborted', 'reversed')"
+_IS_DECLINED: Final = "state = 'declined'"
 
 
 @frozen
@@ -198,14 +199,20 @@ def _conditions(where: Filter, before: str | None) -> Iterator[_Condition]:
         yield _among("status", where.statuses)
     if where.states:
         yield _among("state", where.states)
-        if not where.states & FINAL_STATES:
-            yield _Condition("state", _IS_OPEN, ())
+        yield from _by_index(where.states)
     if where.created_from is not None:
         yield _Condition("created_at", "created_at >= ?", (stored_time(where.created_from),))
     if where.created_before is not None:
         yield _Condition("created_at", "created_at < ?", (stored_time(where.created_before),))
     for pair in where.metadata:
         yield _Condition("metadata", "instr(metadata, ?)", (line_of(pair),))
+
+
+def _by_index(states: frozenset[OperationState]) -> Iterator[_Condition]:
+    if not states & FINAL_STATES:
+        yield _Condition("state", _IS_OPEN, ())
+    if states == {OperationState.DECLINED}:
+        yield _Condition("state", _IS_DECLINED, ())
 
 
 def _among(column: str, wanted: frozenset[Any]) -> _Condition:

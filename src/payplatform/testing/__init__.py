@@ -4,8 +4,8 @@ Law of this file: names and where they live, nothing else. Each is loaded when i
 that a clock does not need pytest, nor a contract more than the extra `testing` brings.
 
 - `FakeClock`, `SeededIds`, `sequential_ids`: a history that repeats to the byte.
-- `StorageContract`, `BankContract`, `KeyServiceContract`: inherit one, and your adapter is held to
-  its port.
+- `StorageContract`, `BankContract`, `KeyServiceContract`, `LimiterContract`: inherit one, and your
+  adapter is held to its port.
 - `NamedCards`: the simulated bank's test cards by what they do.
 - `strategies`: hypothesis strategies for money, cards, texts and whole sequences of commands;
   `Bench` plays them on a shop whose bank and time are yours.
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from payplatform.testing.disk import Disk, Image, Loss, recording_disk
     from payplatform.testing.faults import BankFaults
     from payplatform.testing.keys_contract import KeyServiceContract
+    from payplatform.testing.limiter_contract import LimiterContract
     from payplatform.testing.repeatable import FakeClock, SeededIds, sequential_ids
     from payplatform.testing.storage_contract import StorageContract
 
@@ -40,6 +41,7 @@ __all__ = [
     "FakeClock",
     "Image",
     "KeyServiceContract",
+    "LimiterContract",
     "Loss",
     "NamedCards",
     "SeededIds",
@@ -60,6 +62,7 @@ _HOMES: Final = {
     "FakeClock": "repeatable",
     "Image": "disk",
     "KeyServiceContract": "keys_contract",
+    "LimiterContract": "limiter_contract",
     "Loss": "disk",
     "NamedCards": "cards",
     "SeededIds": "repeatable",

@@ -57,6 +57,7 @@ def _several(make: Callable[..., Any], **fields: st.SearchStrategy[Any]) -> Any:
 
 _names: Final = st.sampled_from(["a", "b"])
 _versions: Final = st.none() | st.integers(1, 3)
+_cards: Final = st.sampled_from([None, b"a", b"b"])
 _created: Final = {
     "created_from": st.none() | _moments,
     "created_before": st.none() | _moments,
@@ -103,12 +104,15 @@ filtered: Final = st.one_of(
             an_operation,
             subject_id=st.sampled_from(["a", "b"]),
             state=st.sampled_from(OperationState),
+            card_fingerprint=_cards,
             created_at=_moments,
         ),
         st.builds(
             Filter,
             subject_id=st.sampled_from([None, "a", "b"]),
-            states=st.frozensets(st.sampled_from(OperationState)),
+            states=st.frozensets(st.sampled_from(OperationState))
+            | st.just(frozenset({OperationState.DECLINED})),
+            card_fingerprint=_cards,
             **_created,
         ),
     ),
@@ -117,7 +121,7 @@ filtered: Final = st.one_of(
 
 _EXACTLY: Final = (
     *("customer_id", "payment_method_id", "subject_id", "reference"),
-    *("key_version", "fingerprint_version"),
+    *("key_version", "fingerprint_version", "card_fingerprint"),
 )
 
 
