@@ -8,11 +8,15 @@ call refused, is committed by itself; and a card is revealed after its entry is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
+
+from attrs import evolve
 
 from payplatform._domain.audit import AuditEntry, AuditKind, AuditOutcome, Caller
 from payplatform._domain.changes import Changes
 from payplatform._engine.pages import all_entries
+from payplatform.errors import ErrorCode, StorageUnavailable
 from payplatform.ports import Storage
 
 
@@ -69,6 +73,20 @@ class Auditing:
         """
         self._storage.commit(Changes(merchant_id=entry.merchant_id, audit=(entry,)))
 
+    def note_failure(self, entry: AuditEntry, code: ErrorCode) -> None:
+        """Store that a call failed; where that fails too, the caller is told of the first."""
+        with suppress(StorageUnavailable):
+            self.write(_ended(entry, AuditOutcome.FAILED, code))
+
     def entries(self, merchant_id: str) -> Iterator[AuditEntry]:
         """A merchant's entries, newest first, page by page."""
         return all_entries(self._storage, merchant_id)
+
+
+def refused(entry: AuditEntry, code: ErrorCode) -> AuditEntry:
+    """The entry of a call that was not let through."""
+    return _ended(entry, AuditOutcome.REFUSED, code)
+
+
+def _ended(entry: AuditEntry, outcome: AuditOutcome, code: ErrorCode) -> AuditEntry:
+    return evolve(entry, outcome=outcome, details=(*entry.details, ("code", str(code))))

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from payplatform._domain.audit import Chain, ChainHead, ChainReport
 from payplatform._domain.changes import Record, Subject
 from payplatform._domain.events import Event
 from payplatform._domain.invariants import (
@@ -196,7 +197,9 @@ def _findings_at(storage: Storage, name: str, place: Place) -> Iterator[Finding]
     if place.record is None:
         return
     try:
-        yield from _settled(storage, place.record)
+        # A row that is not what was written is shown to the doctor alone, and only once.
+        settled = _settled if place.damage is None else _broken
+        yield from settled(storage, place.record)
     except StorageUnavailable as error:
         _require_damage(error)
         yield found("unreadable", error.message)
@@ -222,6 +225,8 @@ def _broken(storage: Storage, record: Record) -> Iterator[Finding]:
         case Merchant():
             keys = list(all_records(storage, record.id, WrappedKey))
             yield from broken_in_merchant(record, keys)
+            for chain in Chain:
+                yield from _broken_chain(storage, record.id, chain)
         case Customer():
             default_id = record.default_payment_method_id or ""
             default = storage.get(record.merchant_id, PaymentMethod, default_id)
@@ -230,6 +235,22 @@ def _broken(storage: Storage, record: Record) -> Iterator[Finding]:
             yield from _broken_in_method(storage, record)
         case Payment():
             yield from _broken_in_payment(storage, record)
+
+
+def _broken_chain(storage: Storage, merchant_id: str, chain: Chain) -> Iterator[Finding]:
+    try:
+        report = storage.verify(merchant_id, chain)
+    except StorageUnavailable as error:
+        _require_damage(error)
+        report = ChainReport(head=ChainHead(), row="chain", text="it cannot be read to its end")
+    if report.text is not None:
+        yield Finding(
+            merchant_id=merchant_id,
+            record_id=merchant_id,
+            row=f"{chain} {report.row}",
+            rule="chain",
+            text=report.text,
+        )
 
 
 def _dangling_fields(storage: Storage, record: Record) -> Iterator[str]:

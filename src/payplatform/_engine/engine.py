@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from payplatform._engine.auditing import Auditing
 from payplatform._engine.exchange import Exchange
 from payplatform._engine.flow import Flow
 from payplatform._engine.notices import Notices
 from payplatform._engine.pages import all_records
 from payplatform._engine.recovery import Recovery
 from payplatform._engine.registry import Registry
+from payplatform._engine.revealing import Revealing
 from payplatform._engine.rotation import Rotation
 from payplatform._engine.settings import Settings
 from payplatform._engine.vault import Vault
@@ -40,10 +42,23 @@ class Engine:
         self.now = now
         vault = Vault(keys=keys, storage=storage, now=now)
         exchange = Exchange(storage=storage, bank=bank, now=now, new_id=new_id, settings=settings)
-        self.registry = Registry(storage=storage, vault=vault, now=now, new_id=new_id)
+        self.auditing = Auditing(storage=storage, now=now, new_id=new_id)
+        self.registry = Registry(
+            storage=storage,
+            vault=vault,
+            auditing=self.auditing,
+            now=now,
+            new_id=new_id,
+        )
+        self.revealing = Revealing(
+            registry=self.registry,
+            vault=vault,
+            auditing=self.auditing,
+            is_allowed=settings.may_reveal,
+        )
         self.recovery = Recovery(exchange)
         self.notices = Notices(exchange)
-        self.flow = Flow(exchange, self.recovery, self.registry, vault)
+        self.flow = Flow(exchange, self.recovery, self.registry, vault, self.auditing)
         self.rotation = Rotation(
             storage=storage, vault=vault, now=now, new_id=new_id, settings=settings
         )

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 from attrs import evolve
 
+from payplatform._domain.audit import UNNAMED, AuditEntry, AuditKind, Caller
 from payplatform._domain.cards import Card
 from payplatform._domain.changes import Changes, Receipt, Record
 from payplatform._domain.events import Event
@@ -26,6 +27,7 @@ from payplatform._domain.records import (
     SealedCard,
     WrappedKey,
 )
+from payplatform._engine.auditing import Auditing
 from payplatform._engine.exchange import TRIES
 from payplatform._engine.pages import all_merchants, all_records
 from payplatform._engine.vault import Prepared, Vault
@@ -49,11 +51,13 @@ class Registry:
         *,
         storage: Storage,
         vault: Vault,
+        auditing: Auditing,
         now: Callable[[], datetime],
         new_id: Callable[[str], str],
     ) -> None:
         self._storage = storage
         self._vault = vault
+        self._auditing = auditing
         self._now = now
         self._new_id = new_id
 
@@ -86,7 +90,7 @@ class Registry:
         """All merchants, newest first."""
         return (m for m in all_merchants(self._storage) if m.erased_at is None)
 
-    def erase_merchant(self, merchant_id: str) -> None:
+    def erase_merchant(self, merchant_id: str, *, caller: Caller = UNNAMED) -> None:
         """Destroy a merchant's keys, cards and customers' data. Its books stay.
 
         Raises:
@@ -101,7 +105,12 @@ class Registry:
             gone: list[Record] = list(all_records(self._storage, merchant_id, WrappedKey))
             gone += all_records(self._storage, merchant_id, SealedCard)
             changes = self._without_people(merchant_id)
-            return erased, evolve(changes, records=(erased, *changes.records), removed=tuple(gone))
+            return erased, evolve(
+                changes,
+                records=(erased, *changes.records),
+                removed=tuple(gone),
+                audit=self._gone(AuditKind.ERASE, merchant_id, merchant_id, caller),
+            )
 
         self._commit(attempt)
         self._vault.forget(merchant_id)
@@ -164,7 +173,9 @@ class Registry:
 
         return self._commit(attempt)
 
-    def erase_customer(self, merchant_id: str, customer_id: str) -> None:
+    def erase_customer(
+        self, merchant_id: str, customer_id: str, *, caller: Caller = UNNAMED
+    ) -> None:
         """Blank a customer's data and delete their cards. Their payments stay.
 
         Raises:
@@ -174,7 +185,11 @@ class Registry:
         def attempt() -> tuple[Customer, Changes]:
             customer = self.customer(merchant_id, customer_id)
             erased = _blank(customer, self._now())
-            changes = Changes(merchant_id=merchant_id, records=(erased,))
+            changes = Changes(
+                merchant_id=merchant_id,
+                records=(erased,),
+                audit=self._gone(AuditKind.ERASE, merchant_id, customer_id, caller),
+            )
             where = Filter(customer_id=customer_id)
             for method in all_records(self._storage, merchant_id, PaymentMethod, where):
                 if method.deleted_at is None:
@@ -306,7 +321,14 @@ class Registry:
 
         return self._commit(attempt)
 
-    def delete_method(self, merchant_id: str, method_id: str) -> None:
+    def delete_method(
+        self,
+        merchant_id: str,
+        method_id: str,
+        *,
+        caller: Caller = UNNAMED,
+        purpose: str | None = None,
+    ) -> None:
         """Destroy the sealed card; what is left is that it once was there.
 
         Raises:
@@ -315,7 +337,8 @@ class Registry:
 
         def attempt() -> tuple[PaymentMethod, Changes]:
             method = self.method(merchant_id, method_id)
-            changes = self._with_deletion(Changes(merchant_id=merchant_id), method)
+            said = self._gone(AuditKind.DELETE, merchant_id, method_id, caller, purpose)
+            changes = self._with_deletion(Changes(merchant_id=merchant_id, audit=said), method)
             gone = changes.records[0]
             assert isinstance(gone, PaymentMethod)  # noqa: S101  # the one just put there
             customer = self._storage.get(merchant_id, Customer, method.customer_id or "")
@@ -326,13 +349,20 @@ class Registry:
 
         self._commit(attempt)
 
-    def retire(self, merchant_id: str, *, unused_since: datetime, limit: int | None) -> int:
+    def retire(
+        self,
+        merchant_id: str,
+        *,
+        unused_since: datetime,
+        limit: int | None,
+        caller: Caller = UNNAMED,
+    ) -> int:
         """Delete cards that were last stored, changed or paid with before that; tells how many."""
         unused = (m for m in self.methods(merchant_id, None) if self._is_unused(m, unused_since))
         retired = 0
         for method in islice(unused, limit):
             with suppress(NotFound):  # somebody else deleted it just now
-                self.delete_method(merchant_id, method.id)
+                self.delete_method(merchant_id, method.id, caller=caller, purpose="retention")
                 retired += 1
         return retired
 
@@ -410,6 +440,19 @@ class Registry:
             needed=prepared.keys,
             events=(self._event(renewed, "updated"),),
         )
+
+    def _gone(
+        self,
+        kind: AuditKind,
+        merchant_id: str,
+        object_id: str,
+        caller: Caller,
+        purpose: str | None = None,
+    ) -> tuple[AuditEntry, ...]:
+        entry = self._auditing.entry(
+            merchant_id, kind, caller, object_id=object_id, purpose=purpose
+        )
+        return (entry,)
 
     def _with_deletion(self, changes: Changes, method: PaymentMethod) -> Changes:
         now = self._now()

@@ -28,11 +28,13 @@ class Settings:
         fingerprint_key_period_s: the same of the keys that make fingerprints.
         retired_key_period_s: how long a retired key may wait for `vault.run()` to destroy it.
         data_key_records: how many cards one key may seal before it is overdue.
+        may_reveal: whether `payment_methods.reveal` shows cards in clear to whoever calls it. A
+            bank adapter gets them without.
 
     Raises:
         InvalidRequest: `type_invalid` or `value_invalid`: the timeout is not from 0.001 to 600, the
             margin, a wait or a period not from 0 to ten years, the jitter not from 0 to 1, the
-            records not from 1 to 2**32, or there is no wait at all.
+            records not from 1 to 2**32, there is no wait at all, or what may be is no bool.
     """
 
     timeout_s: float = 30.0
@@ -47,6 +49,7 @@ class Settings:
     fingerprint_key_period_s: float = 365 * 86_400.0
     retired_key_period_s: float = 30 * 86_400.0
     data_key_records: int = 2**31
+    may_reveal: bool = False
 
     def __attrs_post_init__(self) -> None:
         _require_between("timeout_s", self.timeout_s, 0.001, LONGEST_TIMEOUT_S)
@@ -56,6 +59,10 @@ class Settings:
             period = f"{whose}_period_s"
             _require_between(period, getattr(self, period), 0, _LONGEST_WAIT_S)
         _require_between("data_key_records", self.data_key_records, 1, 2**32)
+        if not isinstance(self.may_reveal, bool):
+            raise InvalidRequest(
+                "may_reveal must be a bool", code=ErrorCode.TYPE_INVALID, field="may_reveal"
+            )
         waits = self.recovery_schedule_s
         if not isinstance(waits, tuple) or not waits:
             raise InvalidRequest(

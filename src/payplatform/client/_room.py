@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from payplatform._domain.audit import UNNAMED, Caller
 from payplatform._domain.text import clean_id, clean_metadata, clean_text
 from payplatform.errors import ErrorCode, InvalidRequest
 
@@ -13,14 +14,18 @@ if TYPE_CHECKING:
 
 NAME_LENGTH = 200
 REFERENCE_LENGTH = 100
+PURPOSE_LENGTH = 500
 
 
 class Room:
     """One merchant's view on one kind of thing."""
 
-    def __init__(self, engine: Callable[[], Engine], merchant_id: str) -> None:
+    def __init__(
+        self, engine: Callable[[], Engine], merchant_id: str, caller: Caller = UNNAMED
+    ) -> None:
         self._open_engine = engine
         self._merchant_id = merchant_id
+        self._caller = caller
 
     @property
     def _engine(self) -> Engine:
@@ -40,6 +45,20 @@ def optional_id(value: str | None, *, prefix: str, field: str) -> str | None:
 def optional_metadata(value: Any) -> tuple[tuple[str, str], ...]:
     """Metadata in its normal form; none is empty."""
     return () if value is None else clean_metadata(value)
+
+
+def a_caller(actor: str | None, origin: str | None) -> Caller:
+    """Who calls, and from where, in their normal forms.
+
+    Raises:
+        InvalidRequest: one of them breaks its rule, or looks like a card number.
+    """
+    return Caller(
+        actor=UNNAMED.actor
+        if actor is None
+        else clean_text(actor, field="actor", max_length=NAME_LENGTH),
+        origin=optional_text(origin, field="origin", max_length=NAME_LENGTH),
+    )
 
 
 def a_count(value: object, *, field: str, most: int = 10_000) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from attrs import evolve
+
 from payplatform._domain.declines import Decline, DeclineCode
 from payplatform._domain.operations import UNRESOLVED_STATES, Operation, Trigger
 from payplatform._domain.replies import Verdict
@@ -109,15 +111,17 @@ class Operations(Room):
                 code=ErrorCode.VALUE_INVALID,
                 field="outcome",
             )
+        actor = clean_text(actor, field="actor", max_length=NAME_LENGTH)
         said = {
-            "actor": clean_text(actor, field="actor", max_length=NAME_LENGTH),
+            "actor": actor,
             "reason": clean_text(reason, field="reason", max_length=_EXPLANATION_LENGTH),
             "evidence": optional_text(evidence, field="evidence", max_length=_EXPLANATION_LENGTH),
         }
         details = tuple((name, text) for name, text in said.items() if text is not None)
         decline = Decline(code=DeclineCode.GENERIC_DECLINE) if outcome == "declined" else None
         verdict = Verdict(trigger=_OUTCOMES[outcome], decline=decline, details=details)
-        return self._engine.flow.resolve(self.get(operation_id), verdict)
+        caller = evolve(self._caller, actor=actor)
+        return self._engine.flow.resolve(self.get(operation_id), verdict, caller)
 
 
 def _id(operation_id: str) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from attrs import evolve
+
 from payplatform._domain.cards import Card, require_not_expired
 from payplatform._domain.commands import Command, Verb
+from payplatform._domain.messages import CardDetails
 from payplatform._domain.money import Money
 from payplatform._domain.records import Customer, PaymentMethod
-from payplatform._domain.text import clean_id, clean_postal_code
+from payplatform._domain.text import clean_id, clean_postal_code, clean_text
 from payplatform._domain.text import idempotency_key as clean_key
-from payplatform.client._room import Room, optional_id
+from payplatform.client._room import NAME_LENGTH, PURPOSE_LENGTH, Room, optional_id
 from payplatform.client.payments import a_secret, a_timeout
 from payplatform.errors import ErrorCode, InvalidRequest
 
@@ -111,7 +114,39 @@ class PaymentMethods(Room):
             NotFound: this merchant has no such payment method.
             StorageUnavailable: the store failed; nothing was deleted.
         """
-        self._engine.registry.delete_method(self._merchant_id, _id(payment_method_id))
+        self._engine.registry.delete_method(
+            self._merchant_id, _id(payment_method_id), caller=self._caller
+        )
+
+    def reveal(self, payment_method_id: str, *, actor: str, purpose: str) -> CardDetails:
+        """Show a stored card in clear. Refused unless `Settings(may_reveal=True)` lets it be.
+
+        Shown or refused, it is on the audit trail before this returns (PCI DSS v4.0.1, 10.2.1.1).
+
+        Args:
+            payment_method_id: `pm_...`.
+            actor: who wants to see it, at most 200 characters.
+            purpose: what for, at most 500 characters.
+
+        Returns:
+            The card without a security code, which is kept nowhere; its number is in a `Secret`.
+
+        Raises:
+            InvalidRequest: an argument breaks its rule, or looks like a card number.
+            NotFound: this merchant has no such payment method.
+            NotAllowed: `reveal_not_allowed`.
+            VaultError: the card could not be opened.
+            StorageUnavailable: the store failed; nothing was shown.
+        """
+        caller = evolve(
+            self._caller, actor=clean_text(actor, field="actor", max_length=NAME_LENGTH)
+        )
+        return self._engine.revealing.reveal(
+            self._merchant_id,
+            _id(payment_method_id),
+            caller=caller,
+            purpose=clean_text(purpose, field="purpose", max_length=PURPOSE_LENGTH),
+        )
 
     def verify(
         self,
@@ -153,7 +188,10 @@ class PaymentMethods(Room):
             amount=Money.zero(currency),
         )
         method = self._engine.flow.run(
-            command, code=a_secret(security_code), timeout_s=a_timeout(timeout_s)
+            command,
+            caller=self._caller,
+            code=a_secret(security_code),
+            timeout_s=a_timeout(timeout_s),
         )
         assert isinstance(method, PaymentMethod)  # noqa: S101  # what a verification is about
         return method

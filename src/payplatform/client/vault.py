@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from payplatform._domain.audit import UNNAMED, Caller
 from payplatform._domain.records import KeyPurpose
 from payplatform._domain.text import clean_text
 from payplatform._engine.vault_reports import (
@@ -31,8 +32,9 @@ _LONGEST = timedelta(days=365_000)
 class Vault:
     """The vault of all merchants. Each call may be interrupted at any moment and made again."""
 
-    def __init__(self, engine: Callable[[], Engine]) -> None:
+    def __init__(self, engine: Callable[[], Engine], caller: Caller = UNNAMED) -> None:
         self._open_engine = engine
+        self._caller = caller
 
     def status(self) -> VaultStatus:
         """How old the keys are, how many cards are under each, and what is overdue.
@@ -152,7 +154,9 @@ class Vault:
         engine, limit = self._engine, _a_limit(limit)
         since = _before(engine.now(), unused_for, field="unused_for")
         return sum(
-            engine.registry.retire(merchant_id, unused_since=since, limit=limit)
+            engine.registry.retire(
+                merchant_id, unused_since=since, limit=limit, caller=self._caller
+            )
             for merchant_id in self._merchant_ids()
         )
 
@@ -176,8 +180,10 @@ class Vault:
 class MerchantVault(Vault):
     """The vault of one merchant."""
 
-    def __init__(self, engine: Callable[[], Engine], merchant_id: str) -> None:
-        super().__init__(engine)
+    def __init__(
+        self, engine: Callable[[], Engine], merchant_id: str, caller: Caller = UNNAMED
+    ) -> None:
+        super().__init__(engine, caller)
         self._merchant_id = merchant_id
 
     def _merchant_ids(self) -> Iterator[str]:

@@ -21,7 +21,8 @@ from typing import Any, Final, TypeVar
 
 from attrs import frozen
 
-from payplatform._domain.changes import Changes, Receipt, Record, Subject
+from payplatform._domain.audit import AuditEntry, Chain, ChainHead, ChainReport
+from payplatform._domain.changes import Changes, Record, Subject
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import Posting
 from payplatform._domain.operations import Operation
@@ -37,17 +38,33 @@ from payplatform.errors import (
 )
 from payplatform.ports import EVERYTHING, Filter, Finding, Place, R
 from payplatform.storage import _statements as sql
+from payplatform.storage._chains import (
+    LAYOUTS,
+    NO_LINK,
+    Link,
+    Mark,
+    Seen,
+    bodies,
+    look_through,
+    marked,
+    marked_receipt,
+    next_link,
+    seen,
+    seen_receipt,
+)
 from payplatform.storage._checks import DAMAGE, LOST, Lost
 from payplatform.storage._connections import Connections
 from payplatform.storage._failures import RAISED, failure_of, is_busy
 from payplatform.storage._opening import JournalMode, Settings, connect, new_file, prepared
 from payplatform.storage._rows import (
+    AUDIT_ENTRIES,
     EVENTS,
     MERCHANTS,
     OPERATIONS,
     PAYMENT_METHODS,
     PAYMENTS,
     POSTINGS,
+    RECEIPT_COLUMNS,
     RECORDS,
     Layout,
     Row,
@@ -136,7 +153,7 @@ class SQLiteStorage:
 
     def receipt(self, merchant_id: str, operation_id: str) -> Subject | None:
         row = _only(self._rows(sql.RECEIPT, (merchant_id, operation_id)))
-        return None if row is None else subject_of(operation_id, *row)
+        return None if row is None else subject_of(row)
 
     def events(self, merchant_id: str, subject_id: str) -> Sequence[Event]:
         return self._read(EVENTS, sql.EVENTS_OF, (merchant_id, subject_id))
@@ -162,6 +179,41 @@ class SQLiteStorage:
         if event_ids:
             self._write([_Step(sql.TAKE_FROM_OUTBOX, (event_id,)) for event_id in event_ids])
 
+    def audit_entries(
+        self, merchant_id: str, *, before: str | None = None, limit: int
+    ) -> Sequence[AuditEntry]:
+        if before is None:
+            return self._read(AUDIT_ENTRIES, sql.NEWEST_AUDIT_ENTRIES, (merchant_id, limit))
+        return self._read(AUDIT_ENTRIES, sql.AUDIT_ENTRIES_BEFORE, (merchant_id, before, limit))
+
+    def head(self, merchant_id: str, chain: Chain) -> ChainHead:
+        with self._connections.mine() as connection:
+            try:
+                return _head(connection, merchant_id, chain)
+            except RAISED as error:
+                failure = failure_of(error, "nothing could be read")
+        raise failure
+
+    def verify(
+        self, merchant_id: str, chain: Chain, expected_head: ChainHead | None = None
+    ) -> ChainReport:
+        with self._connections.mine() as connection:
+            try:
+                connection.execute("BEGIN")
+                return look_through(
+                    chain,
+                    merchant_id,
+                    links=_links(connection, merchant_id, chain),
+                    rows=_seen(connection, merchant_id, chain),
+                    kept=_head(connection, merchant_id, chain),
+                    expected=expected_head,
+                )
+            except RAISED as error:
+                failure = failure_of(error, "nothing could be read")
+            finally:
+                _roll_back(connection)
+        raise failure
+
     def count(self, kind: type[R]) -> int:
         ((count,),) = self._rows(sql.OF[kind].count, ())
         return int(count)
@@ -184,7 +236,9 @@ class SQLiteStorage:
         return [*self._damage(), *(finding for lost in LOST for finding in self._lost(lost))]
 
     def commit(self, changes: Changes) -> None:
-        self._write(list(_steps(changes)), must_scrub=_forgets(changes))
+        steps = list(_steps(changes))
+        links = list(bodies(step.mark for step in steps if step.mark is not None))
+        self._write(steps, links, changes.merchant_id, must_scrub=_forgets(changes))
 
     def describe(self) -> Mapping[str, str]:
         return {
@@ -231,7 +285,7 @@ class SQLiteStorage:
     def _place(self, kind: type[R], merchant_id: str, record_id: str) -> Place | None:
         """One row, read by itself so that it spoils no other; None if it was removed meanwhile."""
         try:
-            row = _only(self._rows(sql.OF[kind].whole, (merchant_id, record_id)))
+            row = _only(self._rows(sql.OF[kind].get, (merchant_id, record_id)))
         except StorageUnavailable as error:
             if error.code is not ErrorCode.STORAGE_CORRUPT:
                 raise
@@ -269,10 +323,21 @@ class SQLiteStorage:
                 failure = failure_of(error, "nothing could be read")
         raise failure
 
-    def _write(self, steps: Sequence[_Step], *, must_scrub: bool = False) -> None:
+    def _write(
+        self,
+        steps: Sequence[_Step],
+        links: Sequence[tuple[Chain, bytes]] = (),
+        merchant_id: str = "",
+        *,
+        must_scrub: bool = False,
+    ) -> None:
         with self._connections.mine() as connection:
             try:
-                failure = _taken(connection, steps) or _committed(connection)
+                failure = (
+                    _taken(connection, steps)
+                    or _linked(connection, merchant_id, links)
+                    or _committed(connection)
+                )
                 if failure is None and (must_scrub or self._must_scrub):
                     self._scrub(connection, patiently=must_scrub)
             finally:
@@ -329,6 +394,44 @@ def _failure_at(connection: sqlite3.Connection, step: _Step) -> PayPlatformError
     return None
 
 
+def _linked(
+    connection: sqlite3.Connection, merchant_id: str, links: Iterable[tuple[Chain, bytes]]
+) -> PayPlatformError | None:
+    """Add to the merchant's chains, in the transaction that is open; the failure if it fails.
+
+    Other writers wait until it is over, so the head that is read here is the last one.
+    """
+    try:
+        for chain, body in links:
+            link = next_link(chain, merchant_id, _head(connection, merchant_id, chain), body)
+            connection.execute(sql.ADD_LINK, (merchant_id, chain, *link))
+            connection.execute(sql.KEEP_HEAD, (merchant_id, chain, link.number, link.digest))
+    except RAISED as error:
+        return failure_of(error, "nothing was written")
+    return None
+
+
+def _head(connection: sqlite3.Connection, merchant_id: str, chain: Chain) -> ChainHead:
+    row = connection.execute(sql.HEAD, (merchant_id, chain)).fetchone()
+    return NO_LINK if row is None else ChainHead(number=row[0], digest=row[1].hex())
+
+
+def _links(connection: sqlite3.Connection, merchant_id: str, chain: Chain) -> Iterator[Link]:
+    return (Link(*row) for row in connection.execute(sql.LINKS, (merchant_id, chain)))
+
+
+def _seen(connection: sqlite3.Connection, merchant_id: str, chain: Chain) -> Iterator[Seen]:
+    """Every row of the merchant's that the chain vouches for, as it lies."""
+    for layout in LAYOUTS[chain]:
+        asked = sql.all_of(layout.table, layout.columns)
+        for row in connection.execute(asked, (merchant_id,)):
+            yield seen(layout, row)
+    if chain is Chain.JOURNAL:
+        asked = sql.all_of("receipts", RECEIPT_COLUMNS)
+        for row in connection.execute(asked, (merchant_id,)):
+            yield seen_receipt(row)
+
+
 def _committed(connection: sqlite3.Connection) -> PayPlatformError | None:
     """Commit; the failure if it fails.
 
@@ -357,11 +460,16 @@ def _roll_back(connection: sqlite3.Connection) -> bool:
 
 @frozen
 class _Step:
-    """One statement. Where `guarded` says of what, it has to change, or find, exactly one row."""
+    """One statement. Where `guarded` says of what, it has to change, or find, exactly one row.
+
+    Attributes:
+        mark: what the chain is to know of it, where it writes or removes something.
+    """
 
     statement: str
     row: Row
     guarded: str | None = None
+    mark: Mark | None = None
 
 
 def _steps(changes: Changes) -> Iterator[_Step]:
@@ -371,27 +479,36 @@ def _steps(changes: Changes) -> Iterator[_Step]:
         yield _Step(sql.OF[type(record)].stands, stored, _name(record))
     for record in changes.removed:
         stored = (record.merchant_id, record.id, record.version)
-        yield _Step(sql.OF[type(record)].delete, stored, _name(record))
+        gone = (RECORDS[type(record)].table, record.id, None)
+        yield _Step(sql.OF[type(record)].delete, stored, _name(record), gone)
     for record in changes.records:
-        layout, statements = RECORDS[type(record)], sql.OF[type(record)]
-        row = layout.row_of(record)
-        if record.version == 1:
-            yield _Step(statements.insert, row, _name(record))
-        else:
-            replaced = (record.merchant_id, record.id, record.version - 1)
-            yield _Step(statements.update, layout.changing_of(row) + replaced, _name(record))
+        yield _written(record)
     for event in changes.events:
         place = (event.id, event.merchant_id, event.subject_id, event.number)
-        yield _Step(sql.ADD_EVENT, EVENTS.row_of(event))
+        yield _added(EVENTS, sql.ADD_EVENT, event)
         yield _Step(sql.ADD_TO_OUTBOX, place)
     for posting in changes.postings:
-        yield _Step(sql.ADD_POSTING, POSTINGS.row_of(posting))
+        yield _added(POSTINGS, sql.ADD_POSTING, posting)
     for receipt in changes.receipts:
-        yield _Step(sql.KEEP_RECEIPT, _receipt_row(receipt))
+        row = receipt_row(receipt)
+        yield _Step(sql.KEEP_RECEIPT, row, mark=marked_receipt(row))
+    for entry in changes.audit:
+        yield _added(AUDIT_ENTRIES, sql.ADD_AUDIT_ENTRY, entry)
 
 
-def _receipt_row(receipt: Receipt) -> Row:
-    return (receipt.merchant_id, receipt.operation_id, *receipt_row(receipt.subject))
+def _written(record: Record) -> _Step:
+    layout, statements = RECORDS[type(record)], sql.OF[type(record)]
+    row = layout.row_of(record)
+    mark = marked(layout, row)
+    if record.version == 1:
+        return _Step(statements.insert, row, _name(record), mark)
+    replaced = (record.merchant_id, record.id, record.version - 1)
+    return _Step(statements.update, layout.changing_of(row) + replaced, _name(record), mark)
+
+
+def _added(layout: Layout[Any], statement: str, value: Any) -> _Step:
+    row = layout.row_of(value)
+    return _Step(statement, row, mark=marked(layout, row))
 
 
 def _name(record: Record) -> str:
