@@ -20,7 +20,7 @@ from payplatform.banks.simulated import SimulatedBank
 from payplatform.keys.local import LocalKeyService
 from payplatform.storage.memory import MemoryStorage
 
-ROOMS = ("customers", "payment_methods", "payments", "operations", "vault")
+ROOMS = ("customers", "payment_methods", "payments", "operations", "vault", "journal", "audit")
 
 OTHERS: dict[str, Any] = {
     "actor": "Ada",
@@ -32,6 +32,7 @@ OTHERS: dict[str, Any] = {
     "data": b"",
     "email": "ada@example.com",
     "evidence": None,
+    "expected_head": None,
     "final": False,
     "initiated_by": "customer",
     "limit": None,

@@ -167,6 +167,7 @@ SETTINGS: dict[str, tuple[Bad, ...]] = {
         *objects(ErrorCode.TYPE_INVALID, without=("int", "float")),
         *(Bad(str(value)[:9], value, ErrorCode.VALUE_INVALID) for value in (0, -1, 2**32 + 1)),
     ),
+    "may_reveal": objects(ErrorCode.TYPE_INVALID, without=("True",)),
 }
 
 

@@ -64,11 +64,9 @@ class Audit(Journal):
 
 
 def _a_head(head: object) -> ChainHead:
-    if isinstance(head, ChainHead):
-        return head
-    if not isinstance(head, str):
+    if not isinstance(head, str | ChainHead):
         raise _wrong(ErrorCode.TYPE_INVALID)
-    found = _HEAD.fullmatch(head)
+    found = _HEAD.fullmatch(str(head))
     if found is None or (found["number"] == "0") is bool(found["digest"]):
         raise _wrong(ErrorCode.VALUE_INVALID)
     return ChainHead(number=int(found["number"]), digest=found["digest"])

@@ -92,22 +92,16 @@ def next_link(
 ) -> Link:
     """The link that follows the last one."""
     number = head.number + 1
-    return Link(number, body, _digest(chain, merchant_id, number, head.digest, body, key))
+    # JSON has no raw line break, so where the first line ends is never in doubt.
+    said = json.dumps(["payplatform/chain/1", chain, merchant_id, number, head.digest]).encode()
+    linked = said + b"\n" + body
+    digest = hashlib.sha256(linked).digest() if key is None else hmac.digest(key, linked, "sha256")
+    return Link(number, body, digest)
 
 
 def head_at(link: Link) -> ChainHead:
     """The head of a chain that ends with this link."""
     return ChainHead(number=link.number, digest=link.digest.hex())
-
-
-def _digest(
-    chain: Chain, merchant_id: str, number: int, before: str, body: bytes, key: bytes | None
-) -> bytes:
-    # JSON has no raw line break, so where the first line ends is never in doubt.
-    said = json.dumps(["payplatform/chain/1", chain, merchant_id, number, before]).encode()
-    if key is None:
-        return hashlib.sha256(said + b"\n" + body).digest()
-    return hmac.digest(key, said + b"\n" + body, "sha256")
 
 
 # -- looking through -------------------------------------------------------------------------------
@@ -178,7 +172,7 @@ def _followed(
 ) -> ChainHead:
     """The head after one more link."""
     if link.number != head.number + 1:
-        raise _broken_link(head.number + 1, "it is gone")
+        raise _broken_link(head.number + 1, "it was written, and is gone")
     made = next_link(chain, merchant_id, head, link.body, key)
     if not hmac.compare_digest(made.digest, link.digest):
         raise _broken_link(link.number, "it is not what was written")
@@ -215,7 +209,7 @@ def _compared(
             broken.append((link, f"{table} {place}", "it is not what was written"))
     for (table, place), (link, known) in vouched.items():
         if known is not None:
-            broken.append((link, f"{table} {place}", "it is gone"))
+            broken.append((link, f"{table} {place}", "it was written, and is gone"))
     if broken:
         raise _Broken(*min(broken))
     return compared
