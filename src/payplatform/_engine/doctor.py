@@ -197,9 +197,7 @@ def _findings_at(storage: Storage, name: str, place: Place) -> Iterator[Finding]
     if place.record is None:
         return
     try:
-        # A row that is not what was written is shown to the doctor alone, and only once.
-        settled = _settled if place.damage is None else _broken
-        yield from settled(storage, place.record)
+        yield from _settled(storage, place.record)
     except StorageUnavailable as error:
         _require_damage(error)
         yield found("unreadable", error.message)
@@ -212,7 +210,12 @@ def _settled(storage: Storage, record: Any) -> Iterable[Finding]:
     """
     for _ in range(_READINGS):
         found = tuple(_broken(storage, record))
-        latest = storage.get(record.merchant_id, type(record), record.id) if found else record
+        try:
+            latest = storage.get(record.merchant_id, type(record), record.id) if found else record
+        except StorageUnavailable as error:
+            # A row that is not what was written is shown in a survey, and nowhere else.
+            _require_damage(error)
+            return found
         if latest == record or latest is None:
             return found
         record = latest

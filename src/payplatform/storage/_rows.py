@@ -257,7 +257,8 @@ class Layout(Generic[V]):
         told = (*names, *(name for name, _ in computed))
         self._told = len(names)
         self._digest = digester(table, told)
-        self._marked_by = told.index(guard) if is_personal else len(told)
+        self._guard_at = told.index(guard) if guard in told else -1
+        self._marked_by = self._guard_at if is_personal else len(told)
         self._place = [told.index(column) for column in place]
         self.columns = (*told, DIGEST)
         self.changing = tuple(c for c in self.columns if c not in ("merchant_id", "id"))
@@ -295,15 +296,20 @@ class Layout(Generic[V]):
         changed: Row = self._changing(row)
         return changed
 
-    def value_of(self, row: Sequence[Any]) -> V:
+    def value_of(self, row: Sequence[Any], latest: int = 0) -> V:
         """The value that a row of `columns` holds.
 
+        Args:
+            row: as it lies.
+            latest: the version that its history tells of, where it has one.
+
         Raises:
-            StorageUnavailable: `storage_corrupt`, naming the table and the id: it holds none, or
-                not what was written.
+            StorageUnavailable: `storage_corrupt`, naming the table and the id: it holds none, not
+                what was written, or what was written before something else.
         """
         try:
-            if self.is_as_written(row):
+            is_latest = not latest or latest <= row[self._guard_at]
+            if is_latest and self.is_as_written(row):
                 return self._built(list(row))
         except Exception:  # noqa: BLE001, S110  # whatever it is, it may hold what the row holds
             pass

@@ -39,7 +39,16 @@ def _insert(layout: Layout[Any]) -> str:
 
 
 def _select(layout: Layout[Any]) -> str:
-    return f"SELECT {', '.join(layout.columns)} FROM {layout.table}"
+    """The columns of a layout; for payments, after them, the number of the latest event."""
+    latest = ", " + _LATEST_EVENT if layout is PAYMENTS else ""
+    return f"SELECT {', '.join(layout.columns)}{latest} FROM {layout.table}"
+
+
+# Every version of a payment has an event. A row that lies behind was put back from another time.
+_LATEST_EVENT: Final = (
+    "(SELECT max(number) FROM events AS e WHERE e.merchant_id = payments.merchant_id"
+    " AND e.subject_id = payments.id)"
+)
 
 
 # -- of each kind of record ------------------------------------------------------------------------

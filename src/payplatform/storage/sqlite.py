@@ -294,7 +294,7 @@ class SQLiteStorage:
         else:
             if row is None:
                 return None
-            record, damage = RECORDS[kind].looked_at(row)
+            record, damage = RECORDS[kind].looked_at(row[: len(RECORDS[kind].columns)])
         return Place(merchant_id=merchant_id, record_id=record_id, record=record, damage=damage)
 
     def _damage(self) -> Iterator[Finding]:
@@ -313,7 +313,9 @@ class SQLiteStorage:
             )
 
     def _read(self, layout: Layout[Any], statement: str, parameters: Row) -> list[Any]:
-        return [layout.value_of(row) for row in self._rows(statement, parameters)]
+        end = len(layout.columns)
+        rows = self._rows(statement, parameters)
+        return [layout.value_of(row[:end], *(latest or 0 for latest in row[end:])) for row in rows]
 
     def _rows(self, statement: str, parameters: Row) -> list[Row]:
         with self._connections.mine() as connection:

@@ -298,7 +298,7 @@ class StorageContract(ListsContract, ChainsContract):
             ),
             "removed": (sealed,),
             "needed": (told,),
-            "events": (an_event(MINE, 2),),
+            "events": (evolve(an_event(MINE, 2), subject_id=an_id(Payment, 2), number=1),),
             "postings": (a_posting(MINE),),
             "receipts": (receipt,),
             "audit": (an_entry(MINE, 2),),
