@@ -39,6 +39,7 @@ ERROR_WORDS: dict[str, str] = {
     "no_stored_credential": "The customer has not yet paid with this stored card.",
     "not_in_review": "Only an operation that needs review can be resolved by a person.",
     "contradicts_books": "Reverse it at the bank, then abort it: it has no place in the books.",
+    "reveal_not_allowed": "Cards are revealed to nobody, unless the settings say otherwise.",
     "client_closed": "The platform is closed.",
     "idempotency_key_reused": "The key belongs to another request. A new intent, a new key.",
     "operation_in_progress": "This very request is running. Ask again later, same key.",

@@ -271,7 +271,7 @@ def test_the_stored_form_of_a_payment() -> None:
         "status": "processing",
         "lapses_at": None,
         "row_digest": bytes.fromhex(
-            "d3a7037e96a13002a156efa46280bebe74a1e8a4c88e05be6afd48ce8607a0e6"
+            "2ab901ecbefe7eb08a407de01411d5ae8d6ac20cf67fabb0a266d8a447b31ef6"
         ),
     }
 

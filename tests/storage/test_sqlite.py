@@ -25,6 +25,7 @@ from elsewhere import (
 )
 from sqlite_utils import Database
 
+from payplatform._domain.audit import Chain
 from payplatform._domain.changes import Changes
 from payplatform._domain.operations import Operation, OperationState
 from payplatform._domain.payments import Facts, Payment, PaymentStatus
@@ -449,6 +450,10 @@ def test_a_file_from_before_rotation_gets_what_rotation_needs(path: Path) -> Non
         assert storage.get(MERCHANT, PaymentMethod, old.id) == old
     assert storage.get(MERCHANT, WrappedKey, key.id) == key
     assert storage.count_of(MERCHANT, PaymentMethod, Filter(fingerprint_version=1)) == 1
+    report = storage.verify(MERCHANT, Chain.JOURNAL)
+    assert (report.ok, report.rows, report.head.number) == (True, 3, 1)
+    write_customer(storage, 1)
+    assert storage.verify(MERCHANT, Chain.JOURNAL, report.head).ok
     storage.close()
 
 

@@ -99,6 +99,11 @@ def next_link(
     return Link(number, body, digest)
 
 
+def key_check(key: bytes) -> bytes:
+    """What a file keeps to know its chain key by; the key cannot be found from it."""
+    return hmac.digest(key, b"payplatform/chain-key/1", "sha256")
+
+
 def head_at(link: Link) -> ChainHead:
     """The head of a chain that ends with this link."""
     return ChainHead(number=link.number, digest=link.digest.hex())

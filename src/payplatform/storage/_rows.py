@@ -70,10 +70,12 @@ def digester(table: str, columns: Sequence[str]) -> Callable[[Sequence[Any]], by
         table: where the row lies.
         columns: what its items are, in their order.
     """
-    by_name = sorted((name, at) for at, name in enumerate(columns))
+    names = sorted(columns)
+    by_name = itemgetter(*map(columns.index, names))
 
     def digest(row: Sequence[Any]) -> bytes:
-        named = [(name, row[at]) for name, at in by_name if row[at] is not None]
+        items = zip(names, by_name(row), strict=True)
+        named = {name: item for name, item in items if item is not None}
         return hashlib.sha256(_plainly([table, named]).encode()).digest()
 
     return digest

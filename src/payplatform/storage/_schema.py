@@ -304,7 +304,7 @@ _AUDIT: Final = (
         details TEXT NOT NULL,
         row_digest BLOB,
         PRIMARY KEY (merchant_id, id)
-    ) STRICT, WITHOUT ROWID
+    ) STRICT
     """,
     """
     CREATE TABLE links (
@@ -314,7 +314,7 @@ _AUDIT: Final = (
         body BLOB NOT NULL,
         digest BLOB NOT NULL CHECK (length(digest) = 32),
         PRIMARY KEY (merchant_id, chain, number)
-    ) STRICT, WITHOUT ROWID
+    ) STRICT
     """,
     # What the last link is stands here once more, so that a tail that is cut off is missed.
     """

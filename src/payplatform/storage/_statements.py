@@ -132,6 +132,12 @@ NEWEST_AUDIT_ENTRIES: Final = (
 AUDIT_ENTRIES_BEFORE: Final = (
     f"{_select(AUDIT_ENTRIES)} WHERE merchant_id = ? AND id < ? ORDER BY id DESC LIMIT ?"
 )
+KEY_CHECK: Final = "SELECT digest FROM chain_heads WHERE merchant_id = '' AND chain = 'key'"
+KEEP_KEY_CHECK: Final = (
+    "INSERT INTO chain_heads (merchant_id, chain, number, digest)"
+    " SELECT '', 'key', 1, ? WHERE NOT EXISTS (SELECT 1 FROM links)"
+    " ON CONFLICT (merchant_id, chain) DO NOTHING"
+)
 HEAD: Final = "SELECT number, digest FROM chain_heads WHERE merchant_id = ? AND chain = ?"
 LINKS: Final = (
     "SELECT number, body, digest FROM links WHERE merchant_id = ? AND chain = ? ORDER BY number"

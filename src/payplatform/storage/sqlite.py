@@ -45,6 +45,7 @@ from payplatform.storage._chains import (
     Mark,
     Seen,
     bodies,
+    key_check,
     look_through,
     marked,
     marked_receipt,
@@ -95,10 +96,13 @@ class SQLiteStorage:
         busy_timeout_s: how long a call waits for others who hold the file, in seconds.
         journal_mode: `wal`, for a local disk. `delete` does without a log and without memory that
             is shared between processes, and is several times slower.
+        chain_key: 32 random bytes that the links of the chains are made with from the first one
+            on, so that nobody without it can make a chain anew. A file that was begun with a key
+            is opened with that key alone, and one that was begun without is opened without.
 
     Raises:
         StorageUnavailable: `storage_settings` (not a regular file, another program's database, a
-            network file system, or SQLite lacks a setting), `storage_schema_newer`,
+            network file system, another chain key, or SQLite lacks a setting), `storage_schema_newer`,
             `storage_corrupt`, `storage_read_only`, `storage_full` or `storage_unavailable`.
         StorageBusy: others held the file for longer than the timeout.
     """
@@ -109,7 +113,10 @@ class SQLiteStorage:
         *,
         busy_timeout_s: float = 5.0,
         journal_mode: JournalMode = "wal",
+        chain_key: bytes | None = None,
     ) -> None:
+        if chain_key is not None and not (isinstance(chain_key, bytes) and len(chain_key) == 32):
+            raise _wrong("chain_key is 32 bytes")
         if journal_mode not in ("wal", "delete"):
             raise _wrong('journal_mode is "wal" or "delete"')
         if not (math.isfinite(busy_timeout_s) and 0 <= busy_timeout_s <= _LONGEST_WAIT_S):
@@ -121,8 +128,13 @@ class SQLiteStorage:
         )
         self._connections = Connections(self._settings.path, partial(connect, self._settings))
         self._must_scrub = False
-        with self._connections.mine():
-            self._is_open = True
+        self._chain_key = chain_key
+        with self._connections.mine() as connection:
+            refusal = _key_refusal(connection, chain_key)
+        self._is_open = refusal is None
+        if refusal is not None:
+            self._connections.close()
+            raise refusal
 
     def get(self, merchant_id: str, kind: type[R], record_id: str) -> R | None:
         return _only(self._read(RECORDS[kind], sql.OF[kind].get, (merchant_id, record_id)))
@@ -207,6 +219,7 @@ class SQLiteStorage:
                     rows=_seen(connection, merchant_id, chain),
                     kept=_head(connection, merchant_id, chain),
                     expected=expected_head,
+                    key=self._chain_key,
                 )
             except RAISED as error:
                 failure = failure_of(error, "nothing could be read")
@@ -337,7 +350,7 @@ class SQLiteStorage:
             try:
                 failure = (
                     _taken(connection, steps)
-                    or _linked(connection, merchant_id, links)
+                    or _linked(connection, merchant_id, links, self._chain_key)
                     or _committed(connection)
                 )
                 if failure is None and (must_scrub or self._must_scrub):
@@ -397,7 +410,10 @@ def _failure_at(connection: sqlite3.Connection, step: _Step) -> PayPlatformError
 
 
 def _linked(
-    connection: sqlite3.Connection, merchant_id: str, links: Iterable[tuple[Chain, bytes]]
+    connection: sqlite3.Connection,
+    merchant_id: str,
+    links: Iterable[tuple[Chain, bytes]],
+    key: bytes | None,
 ) -> PayPlatformError | None:
     """Add to the merchant's chains, in the transaction that is open; the failure if it fails.
 
@@ -405,12 +421,27 @@ def _linked(
     """
     try:
         for chain, body in links:
-            link = next_link(chain, merchant_id, _head(connection, merchant_id, chain), body)
+            link = next_link(chain, merchant_id, _head(connection, merchant_id, chain), body, key)
             connection.execute(sql.ADD_LINK, (merchant_id, chain, *link))
             connection.execute(sql.KEEP_HEAD, (merchant_id, chain, link.number, link.digest))
     except RAISED as error:
         return failure_of(error, "nothing was written")
     return None
+
+
+def _key_refusal(connection: sqlite3.Connection, key: bytes | None) -> PayPlatformError | None:
+    """Why a file may not be opened with this chain key, or without one; None where it may."""
+    wanted = None if key is None else key_check(key)
+    try:
+        if wanted is not None:
+            connection.execute(sql.KEEP_KEY_CHECK, (wanted,))
+        row = connection.execute(sql.KEY_CHECK).fetchone()
+    except RAISED as error:
+        return failure_of(error, "the chain key could not be compared")
+    kept = None if row is None else row[0]
+    if kept == wanted:
+        return None
+    return _wrong("the file was begun with another chain key, or one of the two is without")
 
 
 def _head(connection: sqlite3.Connection, merchant_id: str, chain: Chain) -> ChainHead:
