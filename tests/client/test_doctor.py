@@ -399,7 +399,8 @@ PLANTS = {
         "vault",
         "wrapped key dek_1",
         by="INSERT INTO wrapped_keys SELECT 'dek_1', :nothing, version, purpose, key_version,"
-        " wrapped, created_at, wrapped_by, wrapped_at, retired_at, row_digest FROM wrapped_keys LIMIT 1",
+        " wrapped, created_at, wrapped_by, wrapped_at, retired_at, row_digest"
+        " FROM wrapped_keys LIMIT 1",
         record="nothing",
     ),
     "an entry of the audit trail that is missing": plant(

@@ -102,7 +102,7 @@ def served(storage: Any, merchant_id: str, payment_id: str) -> Iterator[Any]:
     yield from storage.postings(merchant_id, payment_id)
 
 
-# -- ways to tamper: each changes something, or leaves it as it is and is drawn again ---------------
+# -- ways to tamper: each changes something, or leaves it as it is and is drawn again --------------
 
 
 def a_row(database: sqlite3.Connection, rng: Random, table: str) -> tuple[Any, ...] | None:
@@ -110,7 +110,7 @@ def a_row(database: sqlite3.Connection, rng: Random, table: str) -> tuple[Any, .
     return rng.choice(rows) if rows else None
 
 
-def one(database: sqlite3.Connection, table: str, row: tuple[Any, ...]) -> tuple[str, list[Any]]:
+def one(table: str, row: tuple[Any, ...]) -> tuple[str, list[Any]]:
     """The condition that finds a row, and what it takes."""
     keys = {
         "links": ("merchant_id", "chain", "number"),
@@ -148,7 +148,7 @@ def set_value(
     row = a_row(database, rng, table)
     if row is not None:
         at = rng.randrange(len(row))
-        where, found = one(database, table, row)
+        where, found = one(table, row)
         statement = f"UPDATE {table} SET {CHAINED[table][at]} = ? WHERE {where}"
         database.execute(statement, (change(rng, row[at]), *found))
 
@@ -165,7 +165,7 @@ def delete(database: sqlite3.Connection, rng: Random, _: Story) -> None:
     table = rng.choice(sorted(CHAINED))
     row = a_row(database, rng, table)
     if row is not None:
-        where, found = one(database, table, row)
+        where, found = one(table, row)
         database.execute(f"DELETE FROM {table} WHERE {where}", found)
 
 
@@ -181,7 +181,7 @@ def swap(database: sqlite3.Connection, rng: Random, _: Story) -> None:
     for row, other in (rows, rows[::-1]):
         assert row is not None
         assert other is not None
-        where, found = one(database, table, row)
+        where, found = one(table, row)
         taken = [other[columns.index(column)] for column in moved]
         sets = ", ".join(f"{column} = ?" for column in moved)
         database.execute(f"UPDATE {table} SET {sets} WHERE {where}", (*taken, *found))
@@ -243,7 +243,7 @@ def put_back_an_earlier_row(database: sqlite3.Connection, rng: Random, story: St
     """A row as it really was once, with the digest that it had."""
     table = rng.choice(sorted(story.before))
     row = rng.choice(story.before[table])
-    where, found = one(database, table, row)
+    where, found = one(table, row)
     sets = ", ".join(f"{column} = ?" for column in CHAINED[table])
     database.execute(f"UPDATE {table} SET {sets} WHERE {where}", (*row, *found))
 
@@ -252,7 +252,7 @@ def make_the_chain_anew(database: sqlite3.Connection, rng: Random, _: Story) -> 
     """A payment is changed, and then every digest and every link, as if it had always been so."""
     payment = a_row(database, rng, "payments")
     assert payment is not None
-    where, (merchant_id, payment_id) = one(database, "payments", payment)
+    where, (merchant_id, payment_id) = one("payments", payment)
     change = rng.choice(["requested = requested + 1", "reference = 'x'", "last4 = '0000'"])
     database.execute(f"UPDATE payments SET {change} WHERE {where}", (merchant_id, payment_id))
     seal_again(database)

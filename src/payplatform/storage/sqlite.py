@@ -102,8 +102,9 @@ class SQLiteStorage:
 
     Raises:
         StorageUnavailable: `storage_settings` (not a regular file, another program's database, a
-            network file system, another chain key, or SQLite lacks a setting), `storage_schema_newer`,
-            `storage_corrupt`, `storage_read_only`, `storage_full` or `storage_unavailable`.
+            network file system, another chain key, or SQLite lacks a setting),
+            `storage_schema_newer`, `storage_corrupt`, `storage_read_only`, `storage_full` or
+            `storage_unavailable`.
         StorageBusy: others held the file for longer than the timeout.
     """
 
