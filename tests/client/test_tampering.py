@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from random import Random
@@ -48,13 +48,13 @@ class Story:
     """A file, what it truly holds, and what was kept elsewhere.
 
     Attributes:
+        amounts: each payment, with all that tells of its amounts.
         before: the payments' and receipts' rows as they lay before the last changes.
     """
 
     file: Path
     heads: dict[tuple[str, Chain], ChainHead]
-    payments: dict[tuple[str, str], Payment]
-    amounts: dict[str, list[Any]]
+    amounts: list[tuple[Payment, list[Any]]]
     before: dict[str, list[tuple[Any, ...]]]
 
 
@@ -80,14 +80,13 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     heads = {
         (shop.id, chain): till.storage.head(shop.id, chain) for shop in shops for chain in Chain
     }
-    payments = {(till.merchant_id, payment.id): payment for payment in till.shop.payments.list()}
-    amounts = {
-        payment_id: [*served(till.storage, merchant_id, payment_id)]
-        for merchant_id, payment_id in payments
-    }
+    amounts = [
+        (payment, [value for read in readings(till.storage, payment) for value in read()])
+        for payment in till.shop.payments.list()
+    ]
     till.close()
     assert till.file is not None
-    return Story(till.file, heads, payments, amounts, before)
+    return Story(till.file, heads, amounts, before)
 
 
 def rows_of(file: Path | None, table: str) -> list[tuple[Any, ...]]:
@@ -95,11 +94,15 @@ def rows_of(file: Path | None, table: str) -> list[tuple[Any, ...]]:
         return database.execute(f"SELECT {', '.join(CHAINED[table])} FROM {table}").fetchall()
 
 
-def served(storage: Any, merchant_id: str, payment_id: str) -> Iterator[Any]:
-    """What a payment's amounts are told by."""
-    yield storage.get(merchant_id, Payment, payment_id)
-    yield from storage.events(merchant_id, payment_id)
-    yield from storage.postings(merchant_id, payment_id)
+def readings(storage: Any, payment: Payment) -> list[Callable[[], Sequence[Any]]]:
+    """All that tells of a payment's amounts."""
+    subject, operation = (payment.merchant_id, payment.id), payment.latest_operation_id
+    return [
+        lambda: [storage.get(payment.merchant_id, Payment, payment.id)],
+        lambda: storage.events(*subject),
+        lambda: storage.postings(*subject),
+        lambda: [storage.receipt(payment.merchant_id, operation)],
+    ]
 
 
 # -- ways to tamper: each changes something, or leaves it as it is and is drawn again --------------
@@ -344,20 +347,13 @@ def is_reported(story: Story, file: Path) -> bool:
 
 
 def wrong_amounts(story: Story, file: Path) -> list[Any]:
-    """What is served of the payments that is not what was written."""
+    """What is served of the payments that is not what was written; what is gone is not wrong."""
     wrong = []
     with closing(SQLiteStorage(file)) as storage:
-        for merchant_id, payment_id in story.payments:
-            for read in (storage.get, storage.events, storage.postings):
-                given = (merchant_id, Payment, payment_id) if read == storage.get else None
-                try:
-                    told = read(*(given or (merchant_id, payment_id)))  # type: ignore[operator]  # one of three
-                except StorageUnavailable:
-                    continue
-                some = told if isinstance(told, list) else [told]
-                wrong += [
-                    value for value in some if value not in [None, *story.amounts[payment_id]]
-                ]
+        for payment, true in story.amounts:
+            for read in readings(storage, payment):
+                with suppress(StorageUnavailable):
+                    wrong += [value for value in read() if value not in [None, *true]]
     return wrong
 
 
