@@ -39,6 +39,7 @@ ERROR_WORDS: dict[str, str] = {
     "no_stored_credential": "The customer has not yet paid with this stored card.",
     "not_in_review": "Only an operation that needs review can be resolved by a person.",
     "contradicts_books": "Reverse it at the bank, then abort it: it has no place in the books.",
+    "reveal_not_allowed": "Cards are revealed to nobody, unless the settings say otherwise.",
     "client_closed": "The platform is closed.",
     "too_many_attempts": "A limit against card testing: too many attempts. Wait `.retry_after`.",
     "too_many_declines": "The same: too many attempts that were declined, or may yet be.",

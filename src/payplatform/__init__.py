@@ -1,5 +1,6 @@
 """payplatform: take card payments from inside your own code, and stay right when anything fails."""
 
+from payplatform._domain.audit import AuditEntry, AuditKind, AuditOutcome, ChainHead, ChainReport
 from payplatform._domain.cards import Brand, Card
 from payplatform._domain.declines import Advice, Decline, DeclineCode, DeclineKind
 from payplatform._domain.events import Event
@@ -33,9 +34,14 @@ __version__ = "0.1.0"
 __all__ = [
     "Action",
     "Advice",
+    "AuditEntry",
+    "AuditKind",
+    "AuditOutcome",
     "BankUnavailable",
     "Brand",
     "Card",
+    "ChainHead",
+    "ChainReport",
     "Conflict",
     "Customer",
     "Decline",

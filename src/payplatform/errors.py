@@ -77,6 +77,7 @@ class ErrorCode(StrEnum):
     NO_STORED_CREDENTIAL = "no_stored_credential"
     NOT_IN_REVIEW = "not_in_review"
     CONTRADICTS_BOOKS = "contradicts_books"
+    REVEAL_NOT_ALLOWED = "reveal_not_allowed"
     CLIENT_CLOSED = "client_closed"
     # of LimitExceeded
     TOO_MANY_ATTEMPTS = "too_many_attempts"

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 from attrs import frozen
 
+from payplatform._domain.audit import AuditEntry, Chain, ChainHead, ChainReport
 from payplatform._domain.changes import (
     Changes,
     Receipt,
@@ -177,6 +178,32 @@ class Storage(Protocol):
         """Take these events out of the outbox. They stay in their subject's history."""
         ...
 
+    def audit_entries(
+        self, merchant_id: str, *, before: str | None = None, limit: int
+    ) -> Sequence[AuditEntry]:
+        """At most `limit` of the merchant's entries by id, largest first, smaller than `before`."""
+        ...
+
+    def head(self, merchant_id: str, chain: Chain) -> ChainHead:
+        """Where the chain ends. Every commit moves the chains that it adds to by one link."""
+        ...
+
+    def verify(
+        self, merchant_id: str, chain: Chain, expected_head: ChainHead | None = None
+    ) -> ChainReport:
+        """Go along the chain, then along the rows it vouches for, all as they were at one moment.
+
+        The journal vouches for all rows of the merchant but audit entries, the audit chain for
+        those. Of a row that is changed, gone, or was never committed, the report names the first,
+        by the number of the link that vouches for it.
+
+        Args:
+            merchant_id: whose chain.
+            chain: which.
+            expected_head: where the chain ended once: it has to be in the chain still.
+        """
+        ...
+
     def count(self, kind: type[R]) -> int:
         """How many records of that kind there are, of all merchants."""
         ...
@@ -210,8 +237,8 @@ class Storage(Protocol):
         that is needed is left alone, and has to be there with the stored version equal to its own.
         Unique are: (merchant, kind, id); an operation's (merchant, idempotency key); a payment
         method's (merchant, customer, fingerprint) where both are given; an event's (merchant,
-        subject, number); a posting's (merchant, payment, event number, line). Each event also
-        enters the outbox.
+        subject, number); a posting's (merchant, payment, event number, line); an audit entry's
+        (merchant, id). Each event also enters the outbox.
 
         Raises:
             Conflict: a guard was stale or a unique thing was there; nothing was written.
@@ -379,12 +406,16 @@ __all__ = [
     "EXACTLY",
     "Account",
     "Action",
+    "AuditEntry",
     "Bank",
     "BankCapabilities",
     "BankNotice",
     "BankReply",
     "BankRequest",
     "CardDetails",
+    "Chain",
+    "ChainHead",
+    "ChainReport",
     "Changes",
     "Check",
     "Customer",

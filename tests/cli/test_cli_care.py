@@ -255,8 +255,9 @@ def test_doctor_names_the_row_the_rule_and_what_may_have_been_at_work(shell: She
     assert f"payment {payment}: facts" in text
     assert "requested is 1, and the events add up to 1999" in text
     assert "may be The amounts, or an event, were changed" in text
-    (finding,) = document["findings"]
-    assert set(finding) == {"merchant_id", "record_id", "row", "rule", "text", "cause"}
+    rules = {finding["rule"]: finding for finding in document["findings"]}
+    assert set(rules) == {"chain", "stored_form", "facts"}
+    assert set(rules["facts"]) == {"merchant_id", "record_id", "row", "rule", "text", "cause"}
 
 
 def test_doctor_shows_a_bar_on_a_terminal_and_none_in_a_pipe(shell: Shell) -> None:

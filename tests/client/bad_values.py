@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 from attrs import evolve
 from typeid import TypeID
 
-from payplatform import Card, ErrorCode, Event, Initiator, Money, PaymentStatus
+from payplatform import Card, ChainHead, ErrorCode, Event, Initiator, Money, PaymentStatus
 from payplatform.ports import BankNotice, BankReply, ReplyOutcome
 
 HUGE = "x" * 10_000_000
@@ -123,6 +123,18 @@ def _card_like(frame: str) -> tuple[Bad, ...]:
         Bad(label, frame.format(number), ErrorCode.LOOKS_LIKE_CARD_NUMBER)
         for label, number in numbers.items()
     )
+
+
+EXPECTED_HEAD = (
+    *objects(ErrorCode.TYPE_INVALID, without=("None",)),
+    *(
+        Bad(f"{said[:9]!r}", said, ErrorCode.VALUE_INVALID)
+        for said in ("", "7", "7:", "7:ab", f"07:{'ab' * 32}", f"0:{'ab' * 32}", f"-1:{'ab' * 32}")
+    ),
+    Bad("capitals", f"7:{'AB' * 32}", ErrorCode.VALUE_INVALID),
+    Bad("huge", HUGE, ErrorCode.VALUE_INVALID),
+    Bad("a head of nothing", ChainHead(number=-1, digest="x"), ErrorCode.VALUE_INVALID),
+)
 
 
 @cache

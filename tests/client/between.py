@@ -7,7 +7,7 @@ from typing import Any
 
 from till import Till
 
-from payplatform import PayPlatform
+from payplatform import PayPlatform, Settings
 from payplatform.ports import Storage
 
 
@@ -29,8 +29,13 @@ class Between:
         return call
 
 
-def watched(till: Till, asked: str, happens: Callable[..., object]) -> PayPlatform:
+def watched(
+    till: Till, asked: str, happens: Callable[..., object], *, settings: Settings | None = None
+) -> PayPlatform:
     """Another platform on the till's store, in front of which something happens."""
     return PayPlatform(
-        storage=Between(till.storage, asked, happens), bank=till.watched, keys=till.keys
+        storage=Between(till.storage, asked, happens),
+        bank=till.watched,
+        keys=till.keys,
+        settings=settings,
     )

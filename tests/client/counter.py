@@ -34,7 +34,7 @@ class Counter:
     """A till with something behind every id, and arguments that each method accepts."""
 
     def __init__(self, file: Path | None = None) -> None:
-        self.till = till = Till(file)
+        self.till = till = Till(file, settings=Settings(may_reveal=True))
         self.disposable = till.pay.merchants.create(name="Gone soon").id
         self.customer = till.customer()
         self.method = till.card(customer=self.customer).id
@@ -80,6 +80,11 @@ class Counter:
             "shop.payment_methods.create": {"card": Card(AMEX, "12/40")},
             "shop.payment_methods.delete": {"payment_method_id": self.method},
             "shop.payment_methods.get": {"payment_method_id": self.method},
+            "shop.payment_methods.reveal": {
+                "payment_method_id": self.method,
+                "actor": "Ada",
+                "purpose": "to look at it",
+            },
             "shop.payment_methods.set_default": {"payment_method_id": self.method},
             "shop.payment_methods.verify": {
                 "payment_method_id": self.method,

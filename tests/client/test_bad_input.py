@@ -46,14 +46,16 @@ FOLLOWING = {
     "timeout_s": bad.TIMEOUT,
 }
 
+CALLER = {"actor": text(200, optional=True), "origin": text(200, optional=True)}
+
 ARGUMENTS: dict[str, dict[str, tuple[Bad, ...]]] = {
     "close": {},
     "describe": {},
     "doctor": {"after": bad.POSITION, "limit": bad.PART, "progress": bad.PROGRESS},
-    "merchant": {"merchant_id": identifier("mer")},
+    "merchant": {"merchant_id": identifier("mer"), **CALLER},
     "recover": {"limit": bad.LIMIT},
     "merchants.create": {"name": text(200, optional=False), "metadata": bad.METADATA},
-    "merchants.erase": {"merchant_id": identifier("mer")},
+    "merchants.erase": {"merchant_id": identifier("mer"), **CALLER},
     "merchants.get": {"merchant_id": identifier("mer")},
     "merchants.list": {},
     "events.mark_published": {"events": bad.EVENTS},
@@ -87,6 +89,11 @@ ARGUMENTS: dict[str, dict[str, tuple[Bad, ...]]] = {
     "shop.payment_methods.delete": {"payment_method_id": identifier("pm")},
     "shop.payment_methods.get": {"payment_method_id": identifier("pm")},
     "shop.payment_methods.list": {"customer": identifier("cus", optional=True)},
+    "shop.payment_methods.reveal": {
+        "payment_method_id": identifier("pm"),
+        "actor": text(200, optional=False),
+        "purpose": text(500, optional=False),
+    },
     "shop.payment_methods.set_default": {"payment_method_id": identifier("pm")},
     "shop.payment_methods.verify": {
         "payment_method_id": identifier("pm"),
@@ -137,6 +144,11 @@ ARGUMENTS: dict[str, dict[str, tuple[Bad, ...]]] = {
         "reason": text(500, optional=False),
         "evidence": text(500, optional=True),
     },
+    "shop.journal.head": {},
+    "shop.journal.verify": {"expected_head": bad.EXPECTED_HEAD},
+    "shop.audit.entries": {},
+    "shop.audit.head": {},
+    "shop.audit.verify": {"expected_head": bad.EXPECTED_HEAD},
     "shop.vault.export": {
         "public_key": bad.PEM,
         "actor": text(200, optional=False),

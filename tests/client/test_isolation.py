@@ -27,7 +27,7 @@ from payplatform.keys.local import LocalKeyService
 from payplatform.ports import BankNotice
 from payplatform.storage.memory import MemoryStorage
 
-ROOMS = ("customers", "payment_methods", "payments", "operations", "vault")
+ROOMS = ("customers", "payment_methods", "payments", "operations", "vault", "journal", "audit")
 
 OTHERS: dict[str, Any] = {
     "actor": "Ada",
@@ -39,6 +39,7 @@ OTHERS: dict[str, Any] = {
     "data": b"",
     "email": "ada@example.com",
     "evidence": None,
+    "expected_head": None,
     "final": False,
     "initiated_by": "customer",
     "limit": None,

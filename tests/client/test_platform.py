@@ -189,6 +189,7 @@ SETTINGS: dict[str, tuple[Bad, ...]] = {
     ),
     "hard_declines_are_final": objects(ErrorCode.TYPE_INVALID, without=("True",)),
     "refuse_uncounted": objects(ErrorCode.TYPE_INVALID, without=("True",)),
+    "may_reveal": objects(ErrorCode.TYPE_INVALID, without=("True",)),
 }
 
 

@@ -3,7 +3,7 @@
 # ruff: noqa: ARG002  # a faulty store leaves out what it should heed
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 
 from attrs import evolve
 
+from payplatform._domain.audit import Chain, ChainHead
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
 from payplatform._domain.records import Customer, Merchant, PaymentMethod
 from payplatform.errors import Conflict
+from payplatform.storage._chains import bodies, marks_of
 from payplatform.storage.memory import MemoryStorage
 from payplatform.testing._records import NOW, a_merchant
 
@@ -553,6 +555,84 @@ class CountsEverything(MemoryStorage):
 class CountsWhatDoesNotMatch(MemoryStorage):
     def count_of(self, merchant_id: str, kind: Any, where: Any = None) -> int:
         return super().count_of(merchant_id, kind)
+
+
+# -- the audit trail and the chains ----------------------------------------------------------------
+
+
+@caught_by("test_an_audit_entry_comes_back_equal")
+class DropsWhatAnEntryTells(MemoryStorage):
+    def _note(self, entry: Any, undo: ExitStack) -> None:
+        super()._note(evolve(entry, origin=None), undo)
+
+
+@caught_by("test_audit_entries_are_paged_by_id_newest_first_and_each_merchants_alone")
+class TellsEntriesAsTheyCame(MemoryStorage):
+    def audit_entries(
+        self, merchant_id: str, *, before: str | None = None, limit: int
+    ) -> Sequence[Any]:
+        return [*self._audit.get(merchant_id, {}).values()][::-1][:limit]
+
+
+@caught_by("test_an_audit_entry_is_written_once")
+class LetsAnEntryBeReplaced(MemoryStorage):
+    def _note(self, entry: Any, undo: ExitStack) -> None:
+        self._audit.get(entry.merchant_id, {}).pop(entry.id, None)
+        super()._note(entry, undo)
+
+
+@caught_by("test_a_chain_of_nothing_is_sound_and_has_no_link")
+class BeginsWithALink(MemoryStorage):
+    def _head(self, merchant_id: str, chain: Any) -> ChainHead:
+        head = super()._head(merchant_id, chain)
+        return head if head.number else ChainHead(number=1, digest="0" * 64)
+
+
+@caught_by("test_each_commit_moves_the_chains_it_adds_to_by_one_link")
+class LinksTheJournalAlone(MemoryStorage):
+    def _link(self, merchant_id: str, chain: Any, body: bytes, undo: ExitStack) -> None:
+        if chain is Chain.JOURNAL:
+            super()._link(merchant_id, chain, body, undo)
+
+
+@caught_by("test_another_merchants_commit_moves_no_chain_of_mine")
+class LinksEverybodyTogether(MemoryStorage):
+    def _link(self, merchant_id: str, chain: Any, body: bytes, undo: ExitStack) -> None:
+        super()._link("everybody", chain, body, undo)
+
+    def _head(self, merchant_id: str, chain: Any) -> ChainHead:
+        return super()._head("everybody", chain)
+
+
+@caught_by("test_a_commit_that_is_refused_moves_no_chain")
+class LinksWhatIsRefused(MemoryStorage):
+    def commit(self, changes: Any) -> None:
+        try:
+            super().commit(changes)
+        except Conflict:
+            for chain, body in bodies(marks_of(changes)):
+                self._link(changes.merchant_id, chain, body, ExitStack())
+            raise
+
+
+@caught_by("test_what_nobody_has_changed_is_sound_by_every_head_it_had")
+class KnowsTheLastHeadAlone(MemoryStorage):
+    def verify(self, merchant_id: str, chain: Any, expected_head: Any = None) -> Any:
+        report = super().verify(merchant_id, chain, expected_head)
+        is_last = expected_head in (None, report.head)
+        return report if is_last else evolve(report, text="it is another one")
+
+
+@caught_by("test_all_there_is_of_a_merchant_is_looked_at")
+class LooksAtNoReceipts(MemoryStorage):
+    def _all_of(self, merchant_id: str) -> Any:
+        return evolve(super()._all_of(merchant_id), receipts=())
+
+
+@caught_by("test_a_head_that_the_chain_never_had_is_reported")
+class TakesAnyHead(MemoryStorage):
+    def verify(self, merchant_id: str, chain: Any, expected_head: Any = None) -> Any:
+        return super().verify(merchant_id, chain)
 
 
 @caught_by("test_a_sound_store_finds_nothing_wrong_with_itself")

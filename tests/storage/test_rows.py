@@ -10,6 +10,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from payplatform._domain.changes import Receipt
 from payplatform._domain.declines import Decline, DeclineCode
 from payplatform._domain.operations import (
     Initiator,
@@ -22,14 +23,17 @@ from payplatform._domain.payments import Action, Payment
 from payplatform._domain.records import Check, PaymentMethod, Verification
 from payplatform.errors import ErrorCode, StorageUnavailable
 from payplatform.storage._rows import (
+    AUDIT_ENTRIES,
     EVENTS,
     OPERATIONS,
     PAYMENT_METHODS,
     PAYMENTS,
     POSTINGS,
+    RECEIPT_COLUMNS,
     RECEIPT_FORMAT,
     RECORDS,
     Layout,
+    digester,
     line_of,
     receipt_row,
     stored_time,
@@ -47,14 +51,24 @@ from payplatform.testing._records import (
     any_of,
 )
 
-LAYOUTS = [*RECORDS.values(), EVENTS, POSTINGS]
+LAYOUTS = [*RECORDS.values(), EVENTS, POSTINGS, AUDIT_ENTRIES]
 EACH_LAYOUT = pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.table)
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 JUNK = "4242 4242 4242 4242"
 
 
 def read_back(layout: Layout[Any], row: tuple[Any, ...]) -> Any:
-    return layout.value_of(row[: len(layout.read_columns)])
+    return layout.value_of(row)
+
+
+def told_by(subject: Any, operation_id: str = "op_1") -> tuple[Any, ...]:
+    """The row of a receipt."""
+    return receipt_row(Receipt(merchant_id="m", operation_id=operation_id, subject=subject))
+
+
+def with_digest(table: str, columns: Any, row: Any) -> tuple[Any, ...]:
+    """A row of which it cannot be seen that it is not what was written."""
+    return (*row[:-1], digester(table, columns[:-1])(row))
 
 
 @EACH_LAYOUT
@@ -74,7 +88,7 @@ def test_a_value_comes_back_equal_from_plain_items(
 def test_any_text_that_is_text_comes_back(name: str, value: str) -> None:
     payment = a_payment("m", reference=value, metadata=((name, value), (value, name)))
     assert read_back(PAYMENTS, PAYMENTS.row_of(payment)) == payment
-    assert subject_of("op", *receipt_row(payment)) == payment
+    assert subject_of(told_by(payment)) == payment
 
 
 @EACH_LAYOUT
@@ -165,11 +179,12 @@ def test_a_row_that_is_not_what_was_written_is_named_and_not_shown(
     value = makers.get(layout) or EXAMPLES[layout.kind]
     row = list(layout.row_of(value("m")))
     row[layout.columns.index(column)] = junk
-    with pytest.raises(StorageUnavailable) as caught:
-        read_back(layout, tuple(row))
-    assert_tells_nothing(caught.value)
-    assert layout.table in caught.value.message
-    assert "000001" in caught.value.message
+    for damaged in (tuple(row), with_digest(layout.table, layout.columns, row)):
+        with pytest.raises(StorageUnavailable) as caught:
+            read_back(layout, damaged)
+        assert_tells_nothing(caught.value)
+        assert layout.table in caught.value.message
+        assert "000001" in caught.value.message
 
 
 # -- receipts --------------------------------------------------------------------------------------
@@ -179,29 +194,31 @@ def test_a_row_that_is_not_what_was_written_is_named_and_not_shown(
 @given(data=st.data())
 def test_a_receipt_comes_back_equal_and_is_json(kind: Any, data: st.DataObject) -> None:
     subject = data.draw(any_of(kind))
-    name, receipt_format, body = receipt_row(subject)
-    assert subject_of("op_1", name, receipt_format, body) == subject
-    assert "replayed" not in json.loads(body)
+    row = told_by(subject)
+    assert subject_of(row) == subject
+    assert "replayed" not in json.loads(row[4])
 
 
 @pytest.mark.parametrize(
     ("name", "receipt_format", "body"),
     [
-        ("payment", RECEIPT_FORMAT + 1, receipt_row(a_payment("m"))[2]),
-        ("payment_method", RECEIPT_FORMAT, receipt_row(a_payment("m"))[2]),
+        ("payment", RECEIPT_FORMAT + 1, told_by(a_payment("m"))[4]),
+        ("payment_method", RECEIPT_FORMAT, told_by(a_payment("m"))[4]),
         (JUNK, RECEIPT_FORMAT, b"{}"),
         ("payment", RECEIPT_FORMAT, JUNK.encode()),
         ("payment", RECEIPT_FORMAT, b"\xff"),
-        ("payment_method", RECEIPT_FORMAT, receipt_row(a_method("m"))[2].replace(b"AAAA", b"!!!!")),
+        ("payment_method", RECEIPT_FORMAT, told_by(a_method("m"))[4].replace(b"AAAA", b"!!!!")),
     ],
 )
 def test_a_receipt_that_cannot_be_read_is_named_and_not_shown(
     name: str, receipt_format: int, body: bytes
 ) -> None:
-    with pytest.raises(StorageUnavailable) as caught:
-        subject_of("op_1", name, receipt_format, body)
-    assert_tells_nothing(caught.value)
-    assert "op_1" in caught.value.message
+    row = ("m", "op_1", name, receipt_format, body, bytes(32))
+    for damaged in (row, with_digest("receipts", RECEIPT_COLUMNS, row)):
+        with pytest.raises(StorageUnavailable) as caught:
+            subject_of(damaged)
+        assert_tells_nothing(caught.value)
+        assert "op_1" in caught.value.message
 
 
 # -- the stored form is not ours to change ---------------------------------------------------------
@@ -253,6 +270,9 @@ def test_the_stored_form_of_a_payment() -> None:
         "disputed": 0,
         "status": "processing",
         "lapses_at": None,
+        "row_digest": bytes.fromhex(
+            "2ab901ecbefe7eb08a407de01411d5ae8d6ac20cf67fabb0a266d8a447b31ef6"
+        ),
     }
 
 
@@ -286,7 +306,7 @@ def test_the_stored_form_of_an_event() -> None:
 
 
 def test_the_stored_form_of_a_receipt() -> None:
-    name, receipt_format, body = receipt_row(a_method("m", 1, open_operations=(OPEN,)))
+    _, _, name, receipt_format, body, _ = told_by(a_method("m", 1, open_operations=(OPEN,)))
     assert (name, receipt_format) == ("payment_method", 3)
     assert body.decode() == (
         '{"id":"pm_00000000000000000000000001","merchant_id":"m","version":1,'
@@ -311,8 +331,29 @@ def test_a_receipt_of_an_older_format_is_still_read(
     older_format: int, unknown: tuple[bytes, ...]
 ) -> None:
     """First a fingerprint had no version, then no card could be allowed again."""
-    name, _, older = receipt_row(a_method("m"))
+    row = list(told_by(a_method("m")))
+    row[3] = older_format
     for part in unknown:
-        assert part in older
-        older = older.replace(part, b"")
-    assert subject_of("op", name, older_format, older) == a_method("m")
+        assert part in row[4]
+        row[4] = row[4].replace(part, b"")
+    assert subject_of(with_digest("receipts", RECEIPT_COLUMNS, row)) == a_method("m")
+
+
+def test_the_digest_of_a_row_is_not_changed_by_a_column_that_it_does_not_use() -> None:
+    """So a later schema may add one, and what is linked stays as it is."""
+    row = PAYMENTS.row_of(a_payment("m"))
+    later = digester("payments", (*PAYMENTS.columns[:-1], "column_of_tomorrow"))
+    assert later((*row[:-1], None)) == row[-1]
+    assert later((*row[:-1], "")) != row[-1]
+
+
+@EACH_LAYOUT
+@given(data=st.data())
+def test_no_item_of_a_row_can_change_without_its_digest(
+    layout: Layout[Any], data: st.DataObject
+) -> None:
+    kind: Any = layout.kind
+    one, other = (layout.row_of(data.draw(any_of(kind))) for _ in range(2))
+    at = data.draw(st.integers(0, len(one) - 2))
+    mixed = (*one[:at], other[at], *one[at + 1 :])
+    assert layout.is_as_written(mixed) is (one[at] == other[at])

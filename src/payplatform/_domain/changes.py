@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from payplatform._domain.audit import AuditEntry
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import Posting
 from payplatform._domain.operations import Operation
@@ -46,6 +47,7 @@ class Changes:
         events: appended, and put into the outbox; (subject, number) is unique.
         postings: appended.
         receipts: at most one for each operation; a later one replaces it.
+        audit: appended to the merchant's audit trail.
     """
 
     merchant_id: str
@@ -55,3 +57,4 @@ class Changes:
     events: tuple[Event, ...] = ()
     postings: tuple[Posting, ...] = ()
     receipts: tuple[Receipt, ...] = ()
+    audit: tuple[AuditEntry, ...] = ()

@@ -53,8 +53,10 @@ CAUSES: Mapping[str, str] = MappingProxyType(
         "two.",
         "vault": "A card is stored and deleted together with its record: one of them was removed, "
         "or restored, without the other.",
-        "stored_form": "A column that is computed from the others was changed by itself: by hand, "
-        "or by another program.",
+        "stored_form": "A column that is computed from the others, or their digest, does not agree "
+        "with them: the row was changed by hand, or by another program.",
+        "chain": "What was committed is linked, and this is not what was: it was changed, added or "
+        "taken away by hand, or restored from another time, or the disk has damaged it.",
         "unreadable": "The row was changed by hand, was written by a newer release, or the disk "
         "has damaged it.",
         "store": "The file is damaged: a disk that fails, or a copy made with `cp` while it was "

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from payplatform._engine.auditing import Auditing
 from payplatform._engine.exchange import Exchange
 from payplatform._engine.flow import Flow
 from payplatform._engine.limits import Limits
@@ -13,6 +14,7 @@ from payplatform._engine.notices import Notices
 from payplatform._engine.pages import all_records
 from payplatform._engine.recovery import Recovery
 from payplatform._engine.registry import Registry
+from payplatform._engine.revealing import Revealing
 from payplatform._engine.rotation import Rotation
 from payplatform._engine.settings import Settings
 from payplatform._engine.vault import Vault
@@ -44,14 +46,38 @@ class Engine:
         vault = Vault(keys=keys, storage=storage, now=now)
         exchange = Exchange(storage=storage, bank=bank, now=now, new_id=new_id, settings=settings)
         limits = Limits(storage=storage, limiter=limiter, vault=vault, now=now, settings=settings)
+        self.auditing = Auditing(storage=storage, now=now, new_id=new_id)
         self.registry = Registry(
-            storage=storage, vault=vault, limits=limits, now=now, new_id=new_id
+            storage=storage,
+            vault=vault,
+            limits=limits,
+            auditing=self.auditing,
+            now=now,
+            new_id=new_id,
+        )
+        self.revealing = Revealing(
+            registry=self.registry,
+            vault=vault,
+            auditing=self.auditing,
+            is_allowed=settings.may_reveal,
         )
         self.recovery = Recovery(exchange)
         self.notices = Notices(exchange)
-        self.flow = Flow(exchange, self.recovery, self.registry, vault, limits)
+        self.flow = Flow(
+            exchange=exchange,
+            recovery=self.recovery,
+            registry=self.registry,
+            vault=vault,
+            limits=limits,
+            auditing=self.auditing,
+        )
         self.rotation = Rotation(
-            storage=storage, vault=vault, now=now, new_id=new_id, settings=settings
+            storage=storage,
+            vault=vault,
+            auditing=self.auditing,
+            now=now,
+            new_id=new_id,
+            settings=settings,
         )
         self._vault = vault
 
@@ -65,7 +91,11 @@ class Engine:
         from payplatform._engine.portability import Portability  # noqa: PLC0415  # seldom needed
 
         return Portability(
-            storage=self.storage, vault=self._vault, registry=self.registry, now=self.now
+            storage=self.storage,
+            vault=self._vault,
+            registry=self.registry,
+            auditing=self.auditing,
+            now=self.now,
         )
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from attrs import evolve
 
+from payplatform._domain.audit import AuditEntry
 from payplatform._domain.changes import Changes, Subject
 from payplatform._domain.decisions import Step, World
 from payplatform._domain.events import Event
@@ -156,7 +157,12 @@ class Exchange:
         return read(operation, reply)
 
     def book(
-        self, operation: Operation, verdict: Verdict, subject: Subject | None = None
+        self,
+        operation: Operation,
+        verdict: Verdict,
+        subject: Subject | None = None,
+        *,
+        audit: tuple[AuditEntry, ...] = (),
     ) -> Step | None:
         """Commit what became of an operation, under the epoch that the caller holds.
 
@@ -164,6 +170,7 @@ class Exchange:
             operation: as the caller claimed it.
             verdict: what is known now.
             subject: its payment or payment method if just read; else it is read here.
+            audit: what goes into the audit trail with it.
 
         Returns:
             The committed step, or None when somebody else has taken the operation over: then the
@@ -173,19 +180,25 @@ class Exchange:
             OutcomeUnknown: the outcome could not be stored; recovery will find it out again.
         """
         try:
-            return self._book(operation, verdict, subject)
+            return self._book(operation, verdict, subject, audit)
         except StorageUnavailable as error:
             code = error.code
         raise not_told(operation, code)
 
-    def _book(self, operation: Operation, verdict: Verdict, subject: Subject | None) -> Step | None:
+    def _book(
+        self,
+        operation: Operation,
+        verdict: Verdict,
+        subject: Subject | None,
+        audit: tuple[AuditEntry, ...],
+    ) -> Step | None:
         for _ in range(TRIES):
             step = self.settled(operation, verdict, subject)
             if step is None:
                 return None
             subject = None
             try:
-                self.storage.commit(step.changes)
+                self.storage.commit(evolve(step.changes, audit=audit))
             except (Conflict, CommitUncertain):
                 stored = self.stored(operation)
                 if stored == step.operation:

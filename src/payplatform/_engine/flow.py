@@ -7,8 +7,11 @@ in this file: `decisions` and `outcomes` have them all.
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from attrs import evolve
 
+from payplatform._domain.audit import UNNAMED, AuditEntry, AuditKind, Caller
 from payplatform._domain.cards import security_code
 from payplatform._domain.changes import Subject
 from payplatform._domain.commands import Command, Verb
@@ -30,6 +33,7 @@ from payplatform._domain.payments import Payment
 from payplatform._domain.records import PaymentMethod
 from payplatform._domain.replies import Verdict
 from payplatform._domain.secret import Secret
+from payplatform._engine.auditing import Auditing
 from payplatform._engine.exchange import TRIES, Exchange, not_told
 from payplatform._engine.limits import Held, Limits
 from payplatform._engine.recovery import Recovery
@@ -41,10 +45,13 @@ from payplatform.errors import (
     Conflict,
     ErrorCode,
     InvalidRequest,
+    LimitExceeded,
     NotAllowed,
     NotFound,
     OutcomeUnknown,
+    PayPlatformError,
     StorageUnavailable,
+    VaultError,
 )
 
 
@@ -53,26 +60,35 @@ class Flow:
 
     def __init__(
         self,
+        *,
         exchange: Exchange,
         recovery: Recovery,
         registry: Registry,
         vault: Vault,
         limits: Limits,
+        auditing: Auditing,
     ) -> None:
         self._exchange = exchange
         self._recovery = recovery
         self._registry = registry
         self._vault = vault
         self._limits = limits
+        self._auditing = auditing
         self._storage = exchange.storage
 
     def run(
-        self, command: Command, *, code: Secret | None = None, timeout_s: float | None = None
+        self,
+        command: Command,
+        *,
+        caller: Caller = UNNAMED,
+        code: Secret | None = None,
+        timeout_s: float | None = None,
     ) -> Subject:
         """Take one command to its outcome, or tell the outcome it has had.
 
         Args:
             command: what is asked, validated.
+            caller: on whose behalf; where the card has to be opened, it is on the audit trail.
             code: the security code; dropped when this returns, and stored nowhere.
             timeout_s: how long the bank may take, in seconds; None for the default.
 
@@ -98,15 +114,16 @@ class Flow:
             try:
                 step, method = self._decide(command, self._exchange.world(timeout_s))
                 held = self._limits.admit(command, step.operation, method) if method else None
-            except (InvalidRequest, NotAllowed, NotFound):
+            except (InvalidRequest, NotAllowed, NotFound) as error:
                 # What refuses it may be this very request, made by somebody else since we looked.
                 if self._key_is_free(command):
-                    raise
+                    self._refuse(command, error, caller)
                 continue
-            card = self._open_card(step.operation, method, code)
+            used = self._use_of_card(command, step.operation, method, caller)
+            card = self._open_card(step.operation, method, code, used)
             target = self._exchange.target(step.operation)
             try:
-                self._storage.commit(step.changes)
+                self._storage.commit(evolve(step.changes, audit=used))
             except Conflict:
                 continue
             except CommitUncertain:
@@ -114,17 +131,30 @@ class Flow:
             return self._ask(step, target, card, timeout_s, held)
         raise Conflict("others kept changing the same payment; nothing was done")
 
-    def resolve(self, operation: Operation, verdict: Verdict) -> Operation:
+    def resolve(self, operation: Operation, verdict: Verdict, caller: Caller) -> Operation:
         """Book what a person has found out about an operation that needs review.
 
         Raises:
             NotAllowed: it is not in review; or what they say cannot be beside what is booked.
             OutcomeUnknown: it could not be stored.
+            StorageUnavailable: it was not allowed, and even that could not be stored.
         """
+        said = self._auditing.entry(
+            operation.merchant_id,
+            AuditKind.RESOLVE,
+            caller,
+            object_id=operation.id,
+            purpose=dict(verdict.details).get("reason"),
+            details=(("as", verdict.trigger.removeprefix("resolved_")),),
+        )
+        with self._auditing.refusals(said):
+            return self._resolved(operation, verdict, said)
+
+    def _resolved(self, operation: Operation, verdict: Verdict, said: AuditEntry) -> Operation:
         if operation.state is not OperationState.NEEDS_REVIEW:
             raise _not_in_review(operation)
         self._require_room(operation, verdict)
-        step = self._exchange.book(operation, verdict)
+        step = self._exchange.book(operation, verdict, audit=(said,))
         if step is None:
             raise _not_in_review(operation)
         return step.operation
@@ -147,6 +177,21 @@ class Flow:
     def _key_is_free(self, command: Command) -> bool:
         key = command.idempotency_key
         return self._storage.operation_with_key(command.merchant_id, key) is None
+
+    def _refuse(self, command: Command, error: PayPlatformError, caller: Caller) -> NoReturn:
+        """What was tried too often, or with what is not there or not theirs, is on the trail."""
+        if not isinstance(error, LimitExceeded | NotFound):
+            raise error
+        is_limit = isinstance(error, LimitExceeded)
+        said = self._auditing.entry(
+            command.merchant_id,
+            AuditKind.LIMIT_REACHED if is_limit else AuditKind.ACCESS_REFUSED,
+            caller,
+            object_id=command.payment_id or command.payment_method_id or command.customer_id,
+            purpose=str(command.verb),
+        )
+        with self._auditing.refusals(said):
+            raise error
 
     def _decide(self, command: Command, world: World) -> tuple[Step, PaymentMethod | None]:
         if command.verb in (Verb.CHARGE, Verb.AUTHORIZE):
@@ -179,13 +224,37 @@ class Flow:
             raise NotFound("the customer has no payment method", field="customer")
         return customer.default_payment_method_id
 
+    def _use_of_card(
+        self, command: Command, operation: Operation, method: PaymentMethod | None, caller: Caller
+    ) -> tuple[AuditEntry, ...]:
+        if method is None:
+            return ()
+        use = self._auditing.entry(
+            command.merchant_id,
+            AuditKind.KEY_USED,
+            caller,
+            object_id=method.id,
+            purpose=str(command.verb),
+            details=(("operation", operation.id),),
+        )
+        return (use,)
+
     def _open_card(
-        self, operation: Operation, method: PaymentMethod | None, code: Secret | None
+        self,
+        operation: Operation,
+        method: PaymentMethod | None,
+        code: Secret | None,
+        used: tuple[AuditEntry, ...] = (),
     ) -> CardDetails | None:
-        """The card in clear, before the intent is stored: a vault that fails leaves no trace."""
+        """The card in clear, before the intent is stored: a vault that fails leaves no intent."""
         if method is None:
             return None
-        card = self._vault.open_stored(operation.merchant_id, method.token, brand=method.brand)
+        try:
+            card = self._vault.open_stored(operation.merchant_id, method.token, brand=method.brand)
+        except VaultError as error:
+            for use in used:
+                self._auditing.note_failure(use, error.code)
+            raise
         if card is None:
             raise NotFound("no such payment method", field="payment_method")
         if code is None:

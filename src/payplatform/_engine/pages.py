@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
+from payplatform._domain.audit import AuditEntry
 from payplatform._domain.records import Merchant
 from payplatform.ports import EVERYTHING, Filter, R, Storage
+
+T = TypeVar("T")
 
 PAGE = 100
 
@@ -27,7 +31,15 @@ def all_merchants(storage: Storage) -> Iterator[Merchant]:
     )
 
 
-def _walk(read: Callable[[str | None], Sequence[R]], id_of: Callable[[R], str]) -> Iterator[R]:
+def all_entries(storage: Storage, merchant_id: str) -> Iterator[AuditEntry]:
+    """A merchant's audit trail, newest first."""
+    return _walk(
+        lambda before: storage.audit_entries(merchant_id, before=before, limit=PAGE),
+        lambda entry: entry.id,
+    )
+
+
+def _walk(read: Callable[[str | None], Sequence[T]], id_of: Callable[[T], str]) -> Iterator[T]:
     page = read(None)
     while page:
         yield from page

@@ -33,6 +33,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from payplatform._domain.audit import AuditKind, Caller
 from payplatform._domain.cards import Card
 from payplatform._domain.records import Customer, PaymentMethod
 from payplatform._domain.text import (
@@ -43,11 +44,12 @@ from payplatform._domain.text import (
     clean_postal_code,
     clean_text,
 )
+from payplatform._engine.auditing import Auditing
 from payplatform._engine.pages import all_records
 from payplatform._engine.registry import Registry
 from payplatform._engine.vault import Vault
 from payplatform._engine.vault_reports import Difference, ImportReport
-from payplatform.errors import ErrorCode, InvalidRequest, NotFound
+from payplatform.errors import ErrorCode, InvalidRequest, NotFound, VaultError
 from payplatform.ports import Storage
 
 PublicKey = X25519PublicKey | EllipticCurvePublicKey
@@ -82,15 +84,38 @@ class Portability:
     """Lets a merchant's cards out, and takes cards in."""
 
     def __init__(
-        self, *, storage: Storage, vault: Vault, registry: Registry, now: Callable[[], datetime]
+        self,
+        *,
+        storage: Storage,
+        vault: Vault,
+        registry: Registry,
+        auditing: Auditing,
+        now: Callable[[], datetime],
     ) -> None:
         self._storage = storage
         self._vault = vault
         self._registry = registry
+        self._auditing = auditing
         self._now = now
 
-    def export(self, merchant_id: str, *, public_key: PublicKey, actor: str, purpose: str) -> bytes:
-        """All customers and cards of a merchant, encrypted to a public key."""
+    def export(
+        self, merchant_id: str, *, public_key: PublicKey, caller: Caller, purpose: str
+    ) -> bytes:
+        """All customers and cards of a merchant, encrypted, once it is on the audit trail."""
+        said = self._auditing.entry(
+            merchant_id, AuditKind.EXPORT, caller, object_id=merchant_id, purpose=purpose
+        )
+        try:
+            export = self._encrypted(merchant_id, public_key, caller.actor, purpose)
+        except VaultError as error:
+            self._auditing.note_failure(said, error.code)
+            raise
+        self._auditing.write(said)
+        return export
+
+    def _encrypted(
+        self, merchant_id: str, public_key: PublicKey, actor: str, purpose: str
+    ) -> bytes:
         head = {
             "format": _FORMAT,
             "exported_at": self._now().isoformat(),
@@ -126,9 +151,24 @@ class Portability:
                     "network_transaction_id": method.network_transaction_id,
                 }
 
-    def take_in(self, merchant_id: str, data: bytes, *, private_key: PrivateKey) -> ImportReport:
-        """Add what an export holds and is not here yet. All of it is read before any is written."""
+    def take_in(
+        self, merchant_id: str, data: bytes, *, private_key: PrivateKey, caller: Caller
+    ) -> ImportReport:
+        """Add what an export holds and is not here yet. All of it is read before any is written.
+
+        That it came is on the audit trail before what came, which takes more commits than one.
+        """
         content = _content_of(data, private_key)
+        self._auditing.write(
+            self._auditing.entry(
+                merchant_id,
+                AuditKind.IMPORT,
+                caller,
+                object_id=merchant_id,
+                purpose=content.purpose,
+                details=(("exported_by", content.actor),),
+            )
+        )
         customers = [self._customer(merchant_id, form) for form in content.customers]
         cards = [self._card(merchant_id, card) for card in content.cards]
         found = [

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 from attrs import evolve
 
+from payplatform._domain.audit import UNNAMED, AuditEntry, AuditKind, Caller
 from payplatform._domain.cards import Card
 from payplatform._domain.changes import Changes, Receipt, Record
 from payplatform._domain.events import Event
@@ -26,6 +27,7 @@ from payplatform._domain.records import (
     SealedCard,
     WrappedKey,
 )
+from payplatform._engine.auditing import Auditing
 from payplatform._engine.exchange import TRIES
 from payplatform._engine.limits import Limits
 from payplatform._engine.pages import all_merchants, all_records
@@ -51,12 +53,14 @@ class Registry:
         storage: Storage,
         vault: Vault,
         limits: Limits,
+        auditing: Auditing,
         now: Callable[[], datetime],
         new_id: Callable[[str], str],
     ) -> None:
         self._storage = storage
         self._vault = vault
         self._limits = limits
+        self._auditing = auditing
         self._now = now
         self._new_id = new_id
 
@@ -89,7 +93,7 @@ class Registry:
         """All merchants, newest first."""
         return (m for m in all_merchants(self._storage) if m.erased_at is None)
 
-    def erase_merchant(self, merchant_id: str) -> None:
+    def erase_merchant(self, merchant_id: str, *, caller: Caller = UNNAMED) -> None:
         """Destroy a merchant's keys, cards and customers' data. Its books stay.
 
         Raises:
@@ -104,7 +108,12 @@ class Registry:
             gone: list[Record] = list(all_records(self._storage, merchant_id, WrappedKey))
             gone += all_records(self._storage, merchant_id, SealedCard)
             changes = self._without_people(merchant_id)
-            return erased, evolve(changes, records=(erased, *changes.records), removed=tuple(gone))
+            return erased, evolve(
+                changes,
+                records=(erased, *changes.records),
+                removed=tuple(gone),
+                audit=self._said(AuditKind.ERASE, merchant_id, merchant_id, caller),
+            )
 
         self._commit(attempt)
         self._vault.forget(merchant_id)
@@ -167,24 +176,28 @@ class Registry:
 
         return self._commit(attempt)
 
-    def erase_customer(self, merchant_id: str, customer_id: str) -> None:
+    def erase_customer(
+        self, merchant_id: str, customer_id: str, *, caller: Caller = UNNAMED
+    ) -> None:
         """Blank a customer's data and delete their cards. Their payments stay.
 
         Raises:
             NotFound: there is none.
         """
+        said = self._said(AuditKind.ERASE, merchant_id, customer_id, caller)
 
         def attempt() -> tuple[Customer, Changes]:
             customer = self.customer(merchant_id, customer_id)
             erased = _blank(customer, self._now())
-            changes = Changes(merchant_id=merchant_id, records=(erased,))
+            changes = Changes(merchant_id=merchant_id, records=(erased,), audit=said)
             where = Filter(customer_id=customer_id)
             for method in all_records(self._storage, merchant_id, PaymentMethod, where):
                 if method.deleted_at is None:
                     changes = self._with_deletion(changes, method)
             return erased, changes
 
-        self._commit(attempt)
+        with self._auditing.refusals(*said):
+            self._commit(attempt)
 
     def add_method(
         self,
@@ -194,6 +207,7 @@ class Registry:
         card: Card,
         postal_code: str | None,
         origin: str | None = None,
+        caller: Caller = UNNAMED,
     ) -> PaymentMethod:
         """Seal a card and keep it; a customer's same card is kept once, brought up to date.
 
@@ -205,6 +219,7 @@ class Registry:
         self.merchant(merchant_id)
         if customer_id is not None:
             self.customer(merchant_id, customer_id)
+        (limit,) = self._said(AuditKind.LIMIT_REACHED, merchant_id, customer_id, caller)
 
         def attempt() -> tuple[PaymentMethod, Changes]:
             prepared = self._vault.prepare(merchant_id, card, postal_code=postal_code)
@@ -216,9 +231,10 @@ class Registry:
                 )
             if known is not None:
                 return self._renewed_method(known, prepared, card, postal_code)
-            self._limits.admit_card(
-                merchant_id, prepared.fingerprints[0], customer_id=customer_id, origin=origin
-            )
+            with self._auditing.refusals(limit):
+                self._limits.admit_card(
+                    merchant_id, prepared.fingerprints[0], customer_id=customer_id, origin=origin
+                )
             return self._new_method(prepared, card, customer)
 
         return self._commit(attempt)
@@ -320,32 +336,43 @@ class Registry:
         return self._commit(attempt)
 
     def allow_again(
-        self, merchant_id: str, method_id: str, details: tuple[tuple[str, str], ...]
+        self, merchant_id: str, method_id: str, *, caller: Caller, reason: str
     ) -> PaymentMethod:
-        """Forget the declines that stand in a card's way; `details` say who wants it, and why.
+        """Forget the declines that stand in a card's way.
 
         Raises:
             NotFound: there is none.
         """
+        said = self._said(AuditKind.LIMIT_OVERRIDDEN, merchant_id, method_id, caller, reason)
 
         def attempt() -> tuple[PaymentMethod, Changes]:
             now = self._now()
             allowed = _next(self.method(merchant_id, method_id), now, allowed_again_at=now)
+            details = (("actor", caller.actor), ("reason", reason))
             event = evolve(self._event(allowed, "allowed_again"), details=details)
-            return allowed, evolve(_changes(allowed), events=(event,))
+            return allowed, evolve(_changes(allowed), events=(event,), audit=said)
 
-        return self._commit(attempt)
+        with self._auditing.refusals(*said):
+            return self._commit(attempt)
 
-    def delete_method(self, merchant_id: str, method_id: str) -> None:
+    def delete_method(
+        self,
+        merchant_id: str,
+        method_id: str,
+        *,
+        caller: Caller = UNNAMED,
+        purpose: str | None = None,
+    ) -> None:
         """Destroy the sealed card; what is left is that it once was there.
 
         Raises:
             NotFound: there is none.
         """
+        said = self._said(AuditKind.DELETE, merchant_id, method_id, caller, purpose)
 
         def attempt() -> tuple[PaymentMethod, Changes]:
             method = self.method(merchant_id, method_id)
-            changes = self._with_deletion(Changes(merchant_id=merchant_id), method)
+            changes = self._with_deletion(Changes(merchant_id=merchant_id, audit=said), method)
             gone = changes.records[0]
             assert isinstance(gone, PaymentMethod)  # noqa: S101  # the one just put there
             customer = self._storage.get(merchant_id, Customer, method.customer_id or "")
@@ -354,15 +381,23 @@ class Registry:
                 changes = evolve(changes, records=(*changes.records, changed))
             return gone, changes
 
-        self._commit(attempt)
+        with self._auditing.refusals(*said):
+            self._commit(attempt)
 
-    def retire(self, merchant_id: str, *, unused_since: datetime, limit: int | None) -> int:
+    def retire(
+        self,
+        merchant_id: str,
+        *,
+        unused_since: datetime,
+        limit: int | None,
+        caller: Caller = UNNAMED,
+    ) -> int:
         """Delete cards that were last stored, changed or paid with before that; tells how many."""
         unused = (m for m in self.methods(merchant_id, None) if self._is_unused(m, unused_since))
         retired = 0
         for method in islice(unused, limit):
             with suppress(NotFound):  # somebody else deleted it just now
-                self.delete_method(merchant_id, method.id)
+                self.delete_method(merchant_id, method.id, caller=caller, purpose="retention")
                 retired += 1
         return retired
 
@@ -440,6 +475,19 @@ class Registry:
             needed=prepared.keys,
             events=(self._event(renewed, "updated"),),
         )
+
+    def _said(
+        self,
+        kind: AuditKind,
+        merchant_id: str,
+        object_id: str | None,
+        caller: Caller,
+        purpose: str | None = None,
+    ) -> tuple[AuditEntry, ...]:
+        entry = self._auditing.entry(
+            merchant_id, kind, caller, object_id=object_id, purpose=purpose
+        )
+        return (entry,)
 
     def _with_deletion(self, changes: Changes, method: PaymentMethod) -> Changes:
         now = self._now()

@@ -19,10 +19,12 @@ from typing import Final
 
 from attrs import evolve
 
+from payplatform._domain.audit import AuditEntry, AuditKind, Caller
 from payplatform._domain.changes import Changes, Record
 from payplatform._domain.events import Event
 from payplatform._domain.operations import Operation, OperationState
 from payplatform._domain.records import KeyPurpose, PaymentMethod, SealedCard, WrappedKey
+from payplatform._engine.auditing import Auditing
 from payplatform._engine.exchange import TRIES
 from payplatform._engine.pages import all_records
 from payplatform._engine.settings import Settings
@@ -49,19 +51,23 @@ class Rotation:
         *,
         storage: Storage,
         vault: Vault,
+        auditing: Auditing,
         now: Callable[[], datetime],
         new_id: Callable[[str], str],
         settings: Settings,
     ) -> None:
         self._storage = storage
         self._vault = vault
+        self._auditing = auditing
         self._now = now
         self._new_id = new_id
         self._settings = settings
 
     # -- new keys ----------------------------------------------------------------------------------
 
-    def rotate(self, merchant_id: str, purpose: KeyPurpose, *, made_before: datetime) -> bool:
+    def rotate(
+        self, merchant_id: str, purpose: KeyPurpose, *, made_before: datetime, caller: Caller
+    ) -> bool:
         """Give a merchant a new key and retire the one before it.
 
         Returns:
@@ -74,12 +80,14 @@ class Rotation:
                 return False
             new = self._vault.new_key(merchant_id, purpose, retired.key_version + 1)
             retired = evolve(retired, version=retired.version + 1, retired_at=self._now())
-            if self._is_written(retired, new):
+            if self._is_written(retired, new, said=self._said(new, caller, "made")):
                 self._vault.forget(merchant_id)
                 return True
         raise Conflict("others kept changing the merchant's keys; nothing was done")
 
-    def rewrap(self, merchant_ids: Iterable[str], *, wrapped_before: datetime | None) -> int:
+    def rewrap(
+        self, merchant_ids: Iterable[str], *, wrapped_before: datetime | None, caller: Caller
+    ) -> int:
         """Wrap keys under the current master key; tells how many.
 
         Those that another master key wraps, and those that were wrapped before that time.
@@ -92,10 +100,11 @@ class Rotation:
             if key.wrapped_by != master
             or (wrapped_before is not None and _wrapped_at(key) < wrapped_before)
         )
-        return sum(self._is_rewrapped(key) for key in due)
+        return sum(self._is_rewrapped(key, caller) for key in due)
 
-    def _is_rewrapped(self, key: WrappedKey) -> bool:
-        is_written = self._is_written(self._vault.rewrap(key))
+    def _is_rewrapped(self, key: WrappedKey, caller: Caller) -> bool:
+        rewrapped = self._vault.rewrap(key)
+        is_written = self._is_written(rewrapped, said=self._said(rewrapped, caller, "wrapped"))
         self._vault.forget(key.merchant_id)
         return is_written
 
@@ -114,14 +123,19 @@ class Rotation:
     # -- what is under retired ones ----------------------------------------------------------------
 
     def run(
-        self, merchant_ids: Sequence[str], *, limit: int | None, progress: Progress | None
+        self,
+        merchant_ids: Sequence[str],
+        *,
+        limit: int | None,
+        progress: Progress | None,
+        caller: Caller,
     ) -> RotationReport:
         """Bring cards to the newest keys, at most so many, and destroy what nothing needs."""
-        work = _Work(total=self._left(merchant_ids), limit=limit, progress=progress)
+        work = _Work(total=self._left(merchant_ids), limit=limit, progress=progress, caller=caller)
         for merchant_id in merchant_ids:
             for key in self._retired(merchant_id):
                 self._empty(key, work)
-                if not self._under(key) and self._is_destroyed(key):
+                if not self._under(key) and self._is_destroyed(key, caller):
                     work.destroyed += 1
         return RotationReport(
             resealed=work.done[KeyPurpose.DATA],
@@ -150,7 +164,7 @@ class Rotation:
         is_data = key.purpose is KeyPurpose.DATA
         batches = self._resealed(key, work) if is_data else self._refingerprinted(key, work)
         for batch in batches:
-            work.count(key.purpose, sum(self._written(batch)))
+            work.count(key.purpose, sum(self._written(batch, self._said(key, work.caller, "left"))))
 
     def _resealed(self, key: WrappedKey, work: _Work) -> Iterator[list[Changes]]:
         where, before = Filter(key_version=key.key_version), None
@@ -208,9 +222,17 @@ class Rotation:
             yield change(card)
         except VaultError as error:
             if error.code is ErrorCode.VAULT_INTEGRITY:
-                work.damaged[card.id] = True
+                self._note_damage(card, work)
             elif error.code is not ErrorCode.VAULT_KEY_MISSING or self._is_stored(card):
                 raise
+
+    def _note_damage(self, card: SealedCard, work: _Work) -> None:
+        if card.id not in work.damaged:
+            work.damaged[card.id] = True
+            used = self._auditing.entry(
+                card.merchant_id, AuditKind.KEY_USED, work.caller, object_id=card.id
+            )
+            self._auditing.note_failure(used, ErrorCode.VAULT_INTEGRITY)
 
     def _is_stored(self, card: SealedCard) -> bool:
         return self._storage.get(card.merchant_id, SealedCard, card.id) == card
@@ -241,7 +263,7 @@ class Rotation:
 
     # -- commits -----------------------------------------------------------------------------------
 
-    def _written(self, batch: Sequence[Changes]) -> Iterator[int]:
+    def _written(self, batch: Sequence[Changes], said: AuditEntry) -> Iterator[int]:
         """How many of these were written: all at once, or else each by itself.
 
         What somebody else has changed meanwhile is left: the next run finds what is still to do.
@@ -249,7 +271,7 @@ class Rotation:
         if not batch:
             return
         try:
-            self._storage.commit(_together(batch))
+            self._storage.commit(evolve(_together(batch), audit=(_of_cards(said, len(batch)),)))
         except Conflict:
             if len(batch) == 1:
                 self._vault.forget(batch[0].merchant_id)
@@ -260,11 +282,11 @@ class Rotation:
             yield len(batch)
             return
         for changes in batch:
-            yield from self._written([changes])
+            yield from self._written([changes], said)
 
-    def _is_written(self, *keys: WrappedKey) -> bool:
+    def _is_written(self, *keys: WrappedKey, said: AuditEntry) -> bool:
         try:
-            self._storage.commit(Changes(merchant_id=keys[0].merchant_id, records=keys))
+            self._storage.commit(Changes(merchant_id=said.merchant_id, records=keys, audit=(said,)))
         except Conflict:
             return False
         except CommitUncertain:
@@ -272,13 +294,26 @@ class Rotation:
             return self._storage.get(last.merchant_id, WrappedKey, last.id) == last
         return True
 
-    def _is_destroyed(self, key: WrappedKey) -> bool:
+    def _is_destroyed(self, key: WrappedKey, caller: Caller) -> bool:
+        said = self._said(key, caller, "destroyed")
         try:
-            self._storage.commit(Changes(merchant_id=key.merchant_id, removed=(key,)))
+            self._storage.commit(
+                Changes(merchant_id=key.merchant_id, removed=(key,), audit=(said,))
+            )
         except (Conflict, CommitUncertain):
             return False
         self._vault.forget(key.merchant_id)
         return True
+
+    def _said(self, key: WrappedKey, caller: Caller, step: str) -> AuditEntry:
+        """What is done with a key: it is made, wrapped, left by its cards, and destroyed."""
+        return self._auditing.entry(
+            key.merchant_id,
+            AuditKind.ROTATE,
+            caller,
+            object_id=key.id,
+            details=(("step", step), ("purpose", str(key.purpose))),
+        )
 
     # -- status ------------------------------------------------------------------------------------
 
@@ -324,10 +359,13 @@ class Rotation:
 class _Work:
     """What a run has done, and how much more it may do."""
 
-    def __init__(self, *, total: int, limit: int | None, progress: Progress | None) -> None:
+    def __init__(
+        self, *, total: int, limit: int | None, progress: Progress | None, caller: Caller
+    ) -> None:
         self._total = total
         self._limit = limit
         self._progress = progress
+        self.caller = caller
         self.done = dict.fromkeys(KeyPurpose, 0)
         self.destroyed = 0
         self.damaged: dict[str, bool] = {}
@@ -342,6 +380,10 @@ class _Work:
         self.done[purpose] += written
         if self._progress is not None:
             self._progress(sum(self.done.values()), self._total)
+
+
+def _of_cards(said: AuditEntry, cards: int) -> AuditEntry:
+    return evolve(said, details=(*said.details, ("cards", str(cards))))
 
 
 def _wrapped_at(key: WrappedKey) -> datetime:

@@ -35,6 +35,8 @@ class Settings:
         refuse_uncounted: whether to refuse what cannot be counted while the limiter fails. By
             default it is let through: a shop that cannot sell loses more than a while of card
             testing costs it, and what the networks forbid is refused all the same.
+        may_reveal: whether `payment_methods.reveal` shows cards in clear to whoever calls it. A
+            bank adapter gets them without.
 
     Raises:
         InvalidRequest: `type_invalid` or `value_invalid`: the timeout is not from 0.001 to 600, the
@@ -59,6 +61,7 @@ class Settings:
     retry_rules: tuple[RetryRule, ...] = RETRY_RULES
     hard_declines_are_final: bool = True
     refuse_uncounted: bool = False
+    may_reveal: bool = False
 
     def __attrs_post_init__(self) -> None:
         _require_between("timeout_s", self.timeout_s, 0.001, LONGEST_TIMEOUT_S)
@@ -86,7 +89,7 @@ class Settings:
                 code=ErrorCode.VALUE_INVALID,
                 field="limits",
             )
-        for name in ("hard_declines_are_final", "refuse_uncounted"):
+        for name in ("hard_declines_are_final", "refuse_uncounted", "may_reveal"):
             if not isinstance(getattr(self, name), bool):
                 raise InvalidRequest(
                     f"{name} must be True or False", code=ErrorCode.TYPE_INVALID, field=name

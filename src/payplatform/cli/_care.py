@@ -28,7 +28,7 @@ from payplatform.cli._exits import Exit
 from payplatform.cli._screen import counted, facts_grid, payment_text, plain_table
 from payplatform.cli._session import Session, common_options, examples, pass_session
 from payplatform.client.platform import PayPlatform
-from payplatform.errors import PayPlatformError
+from payplatform.errors import ErrorCode, PayPlatformError, StorageUnavailable
 
 
 @click.command(epilog=examples("payplatform recover"))
@@ -291,7 +291,12 @@ def _invariants_check(report: DoctorReport) -> Check:
 def _books_check(session: Session, pay: PayPlatform, bank: SimulatedBank) -> Check:
     if not session.bank_file.is_file():
         return Check(name="bank", is_ok=True, text="not compared: the simulated bank has no books")
-    compared, differing = differences(pay, bank)
+    try:
+        compared, differing = differences(pay, bank)
+    except StorageUnavailable as error:
+        if error.code is not ErrorCode.STORAGE_CORRUPT:
+            raise
+        return Check(name="bank", is_ok=False, text=f"not compared: {error.message}")
     text = f"{counted(compared, 'payment')} compared with the simulated bank's statement"
     text += f": {', '.join(differing)} differ" if differing else ": equal"
     return Check(name="bank", is_ok=not differing, text=text)

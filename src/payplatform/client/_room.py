@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
+from payplatform._domain.audit import UNNAMED, Caller
 from payplatform._domain.text import clean_id, clean_metadata, clean_text
 from payplatform.errors import ErrorCode, InvalidRequest
 
@@ -20,13 +23,24 @@ EXPLANATION_LENGTH = 500
 class Room:
     """One merchant's view on one kind of thing."""
 
-    def __init__(self, engine: Callable[[], Engine], merchant_id: str) -> None:
+    def __init__(
+        self, engine: Callable[[], Engine], merchant_id: str, caller: Caller = UNNAMED
+    ) -> None:
         self._open_engine = engine
         self._merchant_id = merchant_id
+        self._caller = caller
 
     @property
     def _engine(self) -> Engine:
         return self._open_engine()
+
+    def _signed(self, actor: str) -> Caller:
+        """The caller of a call that asks for its actor.
+
+        Raises:
+            InvalidRequest: the actor breaks its rule, or looks like a card number.
+        """
+        return evolve(self._caller, actor=clean_text(actor, field="actor", max_length=NAME_LENGTH))
 
 
 def optional_text(value: str | None, *, field: str, max_length: int) -> str | None:
@@ -66,6 +80,20 @@ def an_origin(value: object) -> str | None:
 
 def _no_origin(rule: str, code: ErrorCode) -> InvalidRequest:
     return InvalidRequest(f"origin {rule}", code=code, field="origin")
+
+
+def a_caller(actor: str | None, origin: str | None) -> Caller:
+    """Who calls, and from where, in their normal forms.
+
+    Raises:
+        InvalidRequest: one of them breaks its rule, or looks like a card number.
+    """
+    return Caller(
+        actor=UNNAMED.actor
+        if actor is None
+        else clean_text(actor, field="actor", max_length=NAME_LENGTH),
+        origin=optional_text(origin, field="origin", max_length=NAME_LENGTH),
+    )
 
 
 def a_count(value: object, *, field: str, most: int = 10_000) -> int:

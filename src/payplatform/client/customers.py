@@ -119,7 +119,9 @@ class Customers(Room):
             NotFound: this merchant has no such customer.
             StorageUnavailable: the store failed; nothing was erased.
         """
-        self._engine.registry.erase_customer(self._merchant_id, _id(customer_id))
+        self._engine.registry.erase_customer(
+            self._merchant_id, _id(customer_id), caller=self._caller
+        )
 
 
 def _id(customer_id: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from payplatform._domain.records import Merchant
 from payplatform._domain.text import clean_id, clean_text
-from payplatform.client._room import NAME_LENGTH, optional_metadata
+from payplatform.client._room import NAME_LENGTH, a_caller, optional_metadata
 
 if TYPE_CHECKING:
     from payplatform._engine.engine import Engine
@@ -66,7 +66,9 @@ class Merchants:
         """
         return self._engine().registry.merchants()
 
-    def erase(self, merchant_id: str) -> None:
+    def erase(
+        self, merchant_id: str, *, actor: str | None = None, origin: str | None = None
+    ) -> None:
         """Destroy a merchant's keys, and with them every card; blank its customers. Books stay.
 
         Copies of the database made before still hold the wrapped keys, until the master key that
@@ -74,14 +76,18 @@ class Merchants:
 
         Args:
             merchant_id: `mer_...`.
+            actor: who does this, for the audit trail, at most 200 characters.
+            origin: from where, at most 200 characters.
 
         Raises:
-            InvalidRequest: that is no merchant's id.
+            InvalidRequest: an argument breaks its rule.
             NotFound: there is no such merchant.
             NotAllowed: it has operations that are not finished: `recover()` first.
             StorageUnavailable: the store failed; nothing was erased.
         """
-        self._engine().registry.erase_merchant(a_merchant_id(merchant_id))
+        self._engine().registry.erase_merchant(
+            a_merchant_id(merchant_id), caller=a_caller(actor, origin)
+        )
 
 
 def a_merchant_id(merchant_id: str) -> str:

@@ -9,7 +9,7 @@ from payplatform._domain.operations import UNRESOLVED_STATES, Operation, Trigger
 from payplatform._domain.replies import Verdict
 from payplatform._domain.text import clean_id, clean_text
 from payplatform._domain.text import idempotency_key as clean_key
-from payplatform.client._room import EXPLANATION_LENGTH, NAME_LENGTH, Room, optional_text
+from payplatform.client._room import EXPLANATION_LENGTH, Room, optional_text
 from payplatform.errors import ErrorCode, InvalidRequest, NotFound
 from payplatform.ports import Filter
 
@@ -107,15 +107,16 @@ class Operations(Room):
                 code=ErrorCode.VALUE_INVALID,
                 field="outcome",
             )
+        caller = self._signed(actor)
         said = {
-            "actor": clean_text(actor, field="actor", max_length=NAME_LENGTH),
+            "actor": caller.actor,
             "reason": clean_text(reason, field="reason", max_length=EXPLANATION_LENGTH),
             "evidence": optional_text(evidence, field="evidence", max_length=EXPLANATION_LENGTH),
         }
         details = tuple((name, text) for name, text in said.items() if text is not None)
         decline = Decline(code=DeclineCode.GENERIC_DECLINE) if outcome == "declined" else None
         verdict = Verdict(trigger=_OUTCOMES[outcome], decline=decline, details=details)
-        return self._engine.flow.resolve(self.get(operation_id), verdict)
+        return self._engine.flow.resolve(self.get(operation_id), verdict, caller)
 
 
 def _id(operation_id: str) -> str:

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from payplatform._domain.cards import Card, require_not_expired
 from payplatform._domain.commands import Command, Verb
+from payplatform._domain.messages import CardDetails
 from payplatform._domain.money import Money
 from payplatform._domain.records import Customer, PaymentMethod
 from payplatform._domain.text import clean_id, clean_postal_code, clean_text
 from payplatform._domain.text import idempotency_key as clean_key
 from payplatform.client._room import (
     EXPLANATION_LENGTH,
-    NAME_LENGTH,
     Room,
     an_origin,
     optional_id,
@@ -63,6 +63,7 @@ class PaymentMethods(Room):
             card=card,
             postal_code=None if postal_code is None else clean_postal_code(postal_code),
             origin=an_origin(origin),
+            caller=self._caller,
         )
 
     def get(self, payment_method_id: str) -> PaymentMethod:
@@ -125,7 +126,36 @@ class PaymentMethods(Room):
             NotFound: this merchant has no such payment method.
             StorageUnavailable: the store failed; nothing was deleted.
         """
-        self._engine.registry.delete_method(self._merchant_id, _id(payment_method_id))
+        self._engine.registry.delete_method(
+            self._merchant_id, _id(payment_method_id), caller=self._caller
+        )
+
+    def reveal(self, payment_method_id: str, *, actor: str, purpose: str) -> CardDetails:
+        """Show a stored card in clear. Refused unless `Settings(may_reveal=True)` lets it be.
+
+        Shown or refused, it is on the audit trail before this returns (PCI DSS v4.0.1, 10.2.1.1).
+
+        Args:
+            payment_method_id: `pm_...`.
+            actor: who wants to see it, at most 200 characters.
+            purpose: what for, at most 500 characters.
+
+        Returns:
+            The card without a security code, which is kept nowhere; its number is in a `Secret`.
+
+        Raises:
+            InvalidRequest: an argument breaks its rule, or looks like a card number.
+            NotFound: this merchant has no such payment method.
+            NotAllowed: `reveal_not_allowed`.
+            VaultError: the card could not be opened.
+            StorageUnavailable: the store failed; nothing was shown.
+        """
+        return self._engine.revealing.reveal(
+            self._merchant_id,
+            _id(payment_method_id),
+            caller=self._signed(actor),
+            purpose=clean_text(purpose, field="purpose", max_length=EXPLANATION_LENGTH),
+        )
 
     def allow_again(self, payment_method_id: str, *, actor: str, reason: str) -> PaymentMethod:
         """Let a card be tried again in spite of its declines; it goes into the card's history.
@@ -146,11 +176,12 @@ class PaymentMethods(Room):
             NotFound: this merchant has no such payment method.
             StorageUnavailable: the store failed; nothing was changed.
         """
-        details = (
-            ("actor", clean_text(actor, field="actor", max_length=NAME_LENGTH)),
-            ("reason", clean_text(reason, field="reason", max_length=EXPLANATION_LENGTH)),
+        return self._engine.registry.allow_again(
+            self._merchant_id,
+            _id(payment_method_id),
+            caller=self._signed(actor),
+            reason=clean_text(reason, field="reason", max_length=EXPLANATION_LENGTH),
         )
-        return self._engine.registry.allow_again(self._merchant_id, _id(payment_method_id), details)
 
     def verify(
         self,
@@ -197,7 +228,9 @@ class PaymentMethods(Room):
         )
         code = a_secret(security_code)
         del security_code  # crash reporters print the locals of each frame
-        method = self._engine.flow.run(command, code=code, timeout_s=a_timeout(timeout_s))
+        method = self._engine.flow.run(
+            command, caller=self._caller, code=code, timeout_s=a_timeout(timeout_s)
+        )
         assert isinstance(method, PaymentMethod)  # noqa: S101  # what a verification is about
         return method
 

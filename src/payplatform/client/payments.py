@@ -497,7 +497,9 @@ class Payments(Room):
 
     def _run(self, command: Command, timeout_s: float | None, code: Secret | None) -> Payment:
         timeout_s = a_timeout(timeout_s)
-        payment = self._engine.flow.run(command, code=code, timeout_s=timeout_s)
+        payment = self._engine.flow.run(
+            command, caller=self._caller, code=code, timeout_s=timeout_s
+        )
         assert isinstance(payment, Payment)  # noqa: S101  # what every verb here is about
         return payment
 

@@ -11,12 +11,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from payplatform._domain.audit import UNNAMED, Caller
 from payplatform._domain.events import Event
 from payplatform._domain.text import clean_id
 from payplatform._engine.doctor import DoctorReport, Progress, examine
 from payplatform._engine.recovery import RecoveryReport
 from payplatform._engine.settings import Settings
-from payplatform.client._room import a_count
+from payplatform.client._room import a_caller, a_count
+from payplatform.client.audit import Audit, Journal
 from payplatform.client.customers import Customers
 from payplatform.client.merchants import Merchants, a_merchant_id
 from payplatform.client.notices import Notices
@@ -199,22 +201,27 @@ class PayPlatform:
             settings=settings,
         )
 
-    def merchant(self, merchant_id: str) -> MerchantClient:
+    def merchant(
+        self, merchant_id: str, *, actor: str | None = None, origin: str | None = None
+    ) -> MerchantClient:
         """All that is one merchant's, and nothing else.
 
         Args:
             merchant_id: `mer_...`.
+            actor: on whose behalf the client is used, for the audit trail, at most 200 characters.
+            origin: where from: an address, a host, a screen; at most 200 characters.
 
         Returns:
             The merchant's client.
 
         Raises:
-            InvalidRequest: that is no merchant's id.
+            InvalidRequest: that is no merchant's id, or an argument breaks its rule.
             NotFound: there is no such merchant.
             StorageUnavailable: the store failed.
         """
+        caller = a_caller(actor, origin)
         merchant = self._engine().registry.merchant(a_merchant_id(merchant_id))
-        return MerchantClient(self._engine, merchant.id)
+        return MerchantClient(self._engine, merchant.id, caller)
 
     def recover(self, limit: int = 1_000) -> RecoveryReport:
         """Find out what became of operations that were left unclear, as far as is due.
@@ -315,15 +322,21 @@ class MerchantClient:
         payments: taking money and giving it back.
         operations: the requests to the bank.
         vault: the keys that its cards are under, and taking the cards elsewhere.
+        journal: whether what is stored is what was written.
+        audit: who did what with cards and books.
     """
 
-    def __init__(self, engine: Callable[[], Engine], merchant_id: str) -> None:
+    def __init__(
+        self, engine: Callable[[], Engine], merchant_id: str, caller: Caller = UNNAMED
+    ) -> None:
         self.id = merchant_id
-        self.customers = Customers(engine, merchant_id)
-        self.payment_methods = PaymentMethods(engine, merchant_id)
-        self.payments = Payments(engine, merchant_id)
-        self.operations = Operations(engine, merchant_id)
-        self.vault = MerchantVault(engine, merchant_id)
+        self.customers = Customers(engine, merchant_id, caller)
+        self.payment_methods = PaymentMethods(engine, merchant_id, caller)
+        self.payments = Payments(engine, merchant_id, caller)
+        self.operations = Operations(engine, merchant_id, caller)
+        self.vault = MerchantVault(engine, merchant_id, caller)
+        self.journal = Journal(engine, merchant_id)
+        self.audit = Audit(engine, merchant_id)
 
 
 class Outbox:

@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
+from payplatform._domain.audit import UNNAMED, Caller
 from payplatform._domain.records import KeyPurpose
 from payplatform._domain.text import clean_text
 from payplatform._engine.vault_reports import (
@@ -17,7 +20,7 @@ from payplatform._engine.vault_reports import (
     RotationReport,
     VaultStatus,
 )
-from payplatform.client._room import a_count
+from payplatform.client._room import EXPLANATION_LENGTH, NAME_LENGTH, a_caller, a_count
 from payplatform.errors import ErrorCode, InvalidRequest
 
 if TYPE_CHECKING:
@@ -31,8 +34,26 @@ _LONGEST = timedelta(days=365_000)
 class Vault:
     """The vault of all merchants. Each call may be interrupted at any moment and made again."""
 
-    def __init__(self, engine: Callable[[], Engine]) -> None:
+    def __init__(self, engine: Callable[[], Engine], caller: Caller = UNNAMED) -> None:
         self._open_engine = engine
+        self._caller = caller
+
+    def on_behalf_of(self, actor: str, *, origin: str | None = None) -> Vault:
+        """The same vault, for somebody whom the audit trails are to name.
+
+        `pay.merchant(..., actor=...)` does this for one merchant.
+
+        Args:
+            actor: who calls, at most 200 characters.
+            origin: from where: an address, a host, a screen; at most 200 characters.
+
+        Returns:
+            The vault of all merchants.
+
+        Raises:
+            InvalidRequest: an argument breaks its rule, or looks like a card number.
+        """
+        return Vault(self._open_engine, a_caller(actor, origin))
 
     def status(self) -> VaultStatus:
         """How old the keys are, how many cards are under each, and what is overdue.
@@ -105,7 +126,9 @@ class Vault:
         if older_than is not None:
             age = _an_age(older_than, field="older_than")
             wrapped_before = _before(engine.now(), age, field="older_than")
-        return engine.rotation.rewrap(self._merchant_ids(), wrapped_before=wrapped_before)
+        return engine.rotation.rewrap(
+            self._merchant_ids(), wrapped_before=wrapped_before, caller=self._caller
+        )
 
     def run(self, *, limit: int | None = None, progress: Progress | None = None) -> RotationReport:
         """Bring cards to the newest keys, and destroy each old key that nothing needs any more.
@@ -128,7 +151,9 @@ class Vault:
         if progress is not None and not callable(progress):
             raise _wrong("progress", "must be a callable that takes done and total")
         merchant_ids, limit = list(self._merchant_ids()), _a_limit(limit)
-        return self._engine.rotation.run(merchant_ids, limit=limit, progress=progress)
+        return self._engine.rotation.run(
+            merchant_ids, limit=limit, progress=progress, caller=self._caller
+        )
 
     def retire(self, *, unused_for: timedelta, limit: int | None = None) -> int:
         """Delete the cards that nobody has used for so long (PCI DSS v4.0.1, 3.2.1).
@@ -152,7 +177,9 @@ class Vault:
         engine, limit = self._engine, _a_limit(limit)
         since = _before(engine.now(), unused_for, field="unused_for")
         return sum(
-            engine.registry.retire(merchant_id, unused_since=since, limit=limit)
+            engine.registry.retire(
+                merchant_id, unused_since=since, limit=limit, caller=self._caller
+            )
             for merchant_id in self._merchant_ids()
         )
 
@@ -168,7 +195,9 @@ class Vault:
         age = _an_age(older_than, field="older_than")
         made_before = _before(engine.now(), age, field="older_than")
         return sum(
-            engine.rotation.rotate(merchant_id, purpose, made_before=made_before)
+            engine.rotation.rotate(
+                merchant_id, purpose, made_before=made_before, caller=self._caller
+            )
             for merchant_id in self._merchant_ids()
         )
 
@@ -176,9 +205,26 @@ class Vault:
 class MerchantVault(Vault):
     """The vault of one merchant."""
 
-    def __init__(self, engine: Callable[[], Engine], merchant_id: str) -> None:
-        super().__init__(engine)
+    def __init__(
+        self, engine: Callable[[], Engine], merchant_id: str, caller: Caller = UNNAMED
+    ) -> None:
+        super().__init__(engine, caller)
         self._merchant_id = merchant_id
+
+    def on_behalf_of(self, actor: str, *, origin: str | None = None) -> MerchantVault:
+        """The same vault, for somebody whom the audit trail is to name.
+
+        Args:
+            actor: who calls, at most 200 characters.
+            origin: from where: an address, a host, a screen; at most 200 characters.
+
+        Returns:
+            The merchant's vault.
+
+        Raises:
+            InvalidRequest: an argument breaks its rule, or looks like a card number.
+        """
+        return MerchantVault(self._open_engine, self._merchant_id, a_caller(actor, origin))
 
     def _merchant_ids(self) -> Iterator[str]:
         yield self._engine.registry.merchant(self._merchant_id).id
@@ -205,14 +251,19 @@ class MerchantVault(Vault):
         """
         from payplatform._engine.portability import public_key_in  # noqa: PLC0415  # seldom needed
 
-        actor = clean_text(actor, field="actor", max_length=200)
-        purpose = clean_text(purpose, field="purpose", max_length=500)
+        actor = clean_text(actor, field="actor", max_length=NAME_LENGTH)
+        purpose = clean_text(purpose, field="purpose", max_length=EXPLANATION_LENGTH)
         receiver = public_key_in(_a_pem(public_key, field="public_key"))
         if receiver is None:
             raise _invalid("public_key", "must be an X25519 or P-256 public key as PEM")
         (merchant_id,) = self._merchant_ids()
         portability = self._engine.portability
-        return portability.export(merchant_id, public_key=receiver, actor=actor, purpose=purpose)
+        return portability.export(
+            merchant_id,
+            public_key=receiver,
+            caller=evolve(self._caller, actor=actor),
+            purpose=purpose,
+        )
 
     def import_(
         self, data: bytes, *, private_key: bytes, password: bytes | None = None
@@ -246,7 +297,9 @@ class MerchantVault(Vault):
         if not isinstance(data, bytes):
             raise _wrong("data", "must be bytes")
         (merchant_id,) = self._merchant_ids()
-        return self._engine.portability.take_in(merchant_id, data, private_key=key)
+        return self._engine.portability.take_in(
+            merchant_id, data, private_key=key, caller=self._caller
+        )
 
 
 def _a_limit(limit: int | None) -> int | None:

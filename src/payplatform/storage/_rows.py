@@ -4,10 +4,15 @@ Law of this file: a column for every field that is plain, and for every amount; 
 is nested. The columns follow from the fields' types, so a new field needs a new column in the
 schema and nothing here. What cannot be read back is reported by table and id alone: the errors of
 cattrs, int() and their like carry the values.
+
+The last column of every row is a digest of all the others, so that a row which is not what was
+written is refused before anything is made of it. What is NULL is not part of it: a later schema may
+add a column, and the digests of the rows that do not use it stay as they are.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +26,8 @@ import attrs
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from payplatform._domain.changes import Subject
+from payplatform._domain.audit import AuditEntry
+from payplatform._domain.changes import Receipt, Subject
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import Posting
 from payplatform._domain.money import Money
@@ -47,6 +53,38 @@ def stored_time(at: datetime) -> int:
 def time_of(microseconds: int) -> datetime:
     """The time that is stored so."""
     return _EPOCH + timedelta(microseconds=microseconds)
+
+
+# -- digests ---------------------------------------------------------------------------------------
+
+DIGEST: Final = "row_digest"
+
+_plainly: Final = json.JSONEncoder(
+    separators=(",", ":"), default=lambda data: {"hex": data.hex()}
+).encode
+
+
+def digester(table: str, columns: Sequence[str]) -> Callable[[Sequence[Any]], bytes]:
+    """What makes the digest of a row as it is stored.
+
+    Args:
+        table: where the row lies.
+        columns: what its items are, in their order.
+    """
+    names = sorted(columns)
+    by_name = itemgetter(*map(columns.index, names))
+
+    def digest(row: Sequence[Any]) -> bytes:
+        items = zip(names, by_name(row), strict=True)
+        named = {name: item for name, item in items if item is not None}
+        return hashlib.sha256(_plainly([table, named]).encode()).digest()
+
+    return digest
+
+
+def shown(mark: object) -> str:
+    """A digest, or a version, as text."""
+    return mark.hex() if isinstance(mark, bytes) else str(mark)
 
 
 # -- JSON, for what is nested ----------------------------------------------------------------------
@@ -181,8 +219,11 @@ class Layout(Generic[V]):
         computed: properties that are stored, so that they can be queried, and never read back;
             each with how it is written.
         prefix: what stands before the names of the columns that `Facts` is spread over.
-        key: the columns that name a value in an error.
+        key: the column that names a value in an error.
+        place: the columns that name it among the merchant's.
         guard: the column of its version.
+        is_personal: whether it is erased one day, to the last trace. Of such a row a chain knows
+            the version alone: from a digest somebody could still guess a name.
     """
 
     def __init__(
@@ -193,7 +234,9 @@ class Layout(Generic[V]):
         computed: tuple[tuple[str, _Dump], ...] = (),
         prefix: str = "",
         key: str = "id",
+        place: tuple[str, ...] = ("id",),
         guard: str = "version",
+        is_personal: bool = False,
     ) -> None:
         attrs.resolve_types(kind)
         fields = [field for field in attrs.fields(kind) if field.eq]
@@ -214,8 +257,13 @@ class Layout(Generic[V]):
                 self._spread.append((name, len(names), len(names) + len(columns), spread))
                 names += [prefix + column if type_ is Facts else column for column in columns]
         self._computed = computed
-        self.read_columns = tuple(names)
-        self.columns = (*names, *(name for name, _ in computed))
+        told = (*names, *(name for name, _ in computed))
+        self._told = len(names)
+        self._digest = digester(table, told)
+        self._guard_at = told.index(guard) if guard in told else -1
+        self._marked_by = self._guard_at if is_personal else len(told)
+        self._place = [told.index(column) for column in place]
+        self.columns = (*told, DIGEST)
         self.changing = tuple(c for c in self.columns if c not in ("merchant_id", "id"))
         self._changing = itemgetter(*map(self.columns.index, self.changing))
         self._key_at = names.index(key)
@@ -232,36 +280,57 @@ class Layout(Generic[V]):
         for name, dump in self._computed:
             item = getattr(value, name)
             row.append(None if item is None else dump(item))
-        return tuple(row)
+        return (*row, self._digest(row))
+
+    def place_of(self, row: Sequence[Any]) -> str:
+        """What names a row among the merchant's."""
+        return " ".join(str(row[at]) for at in self._place)
+
+    def mark_of(self, row: Sequence[Any]) -> str:
+        """What a chain knows a row by."""
+        return shown(row[self._marked_by])
+
+    def is_as_written(self, row: Sequence[Any]) -> bool:
+        """Whether a row of `columns` is what its digest was made of."""
+        return bool(row[-1] == self._digest(row))
 
     def changing_of(self, row: Row) -> Row:
         """What of a row a later version may change: one item for each of `changing`."""
         changed: Row = self._changing(row)
         return changed
 
-    def value_of(self, row: Sequence[Any]) -> V:
-        """The value that a row of `read_columns` holds.
+    def value_of(self, row: Sequence[Any], latest: int = 0) -> V:
+        """The value that a row of `columns` holds.
+
+        Args:
+            row: as it lies.
+            latest: the version that its history tells of, where it has one.
 
         Raises:
-            StorageUnavailable: `storage_corrupt`, naming the table and the id: it holds none.
+            StorageUnavailable: `storage_corrupt`, naming the table and the id: it holds none, not
+                what was written, or what was written before something else.
         """
         try:
-            return self._built(list(row))
+            is_latest = not latest or latest <= row[self._guard_at]
+            if is_latest and self.is_as_written(row):
+                return self._built(list(row))
         except Exception:  # noqa: BLE001, S110  # whatever it is, it may hold what the row holds
             pass
         raise unreadable(self.table, row[self._key_at])
 
     def looked_at(self, row: Sequence[Any]) -> tuple[V | None, str | None]:
         """The value that a row of `columns` holds, None if it holds none, and what is wrong."""
-        start = len(self.read_columns)
+        start = self._told
         try:
             value = self._built(list(row))
-            computed = self.row_of(value)[start:]
+            computed = self.row_of(value)[start:-1]
         except Exception:  # noqa: BLE001  # whatever it is, it may hold what the row holds
             return None, "what is stored cannot be read"
-        names = self.columns[start:]
-        wrong = [n for n, is_, was in zip(names, computed, row[start:], strict=True) if is_ != was]
-        return value, f"{' and '.join(wrong)} is not what follows from the rest" if wrong else None
+        pairs = zip(self.columns[start:-1], computed, row[start:-1], strict=True)
+        wrong = [name for name, is_, was in pairs if is_ != was]
+        if wrong:
+            return value, f"{' and '.join(wrong)} is not what follows from the rest"
+        return value, None if self.is_as_written(row) else "the row is not what was written"
 
     def _built(self, items: list[Any]) -> V:
         for at, _, load in self._codecs:
@@ -280,8 +349,10 @@ def unreadable(table: str, record_id: object) -> StorageUnavailable:
     )
 
 
-MERCHANTS: Final = Layout(Merchant, "merchants", computed=(("merchant_id", _text),))
-CUSTOMERS: Final = Layout(Customer, "customers")
+MERCHANTS: Final = Layout(
+    Merchant, "merchants", computed=(("merchant_id", _text),), is_personal=True
+)
+CUSTOMERS: Final = Layout(Customer, "customers", is_personal=True)
 PAYMENT_METHODS: Final = Layout(PaymentMethod, "payment_methods")
 PAYMENTS: Final = Layout(
     Payment, "payments", computed=(("status", _text), ("lapses_at", stored_time))
@@ -289,8 +360,11 @@ PAYMENTS: Final = Layout(
 OPERATIONS: Final = Layout(Operation, "operations", guard="epoch")
 SEALED_CARDS: Final = Layout(SealedCard, "sealed_cards")
 WRAPPED_KEYS: Final = Layout(WrappedKey, "wrapped_keys")
-EVENTS: Final = Layout(Event, "events", prefix="change_")
-POSTINGS: Final = Layout(Posting, "postings", key="payment_id")
+EVENTS: Final = Layout(Event, "events", prefix="change_", place=("subject_id", "number"))
+POSTINGS: Final = Layout(
+    Posting, "postings", key="payment_id", place=("payment_id", "event_number", "line")
+)
+AUDIT_ENTRIES: Final = Layout(AuditEntry, "audit_entries")
 
 RECORDS: Final[Mapping[type, Layout[Any]]] = MappingProxyType(
     {
@@ -322,20 +396,33 @@ _SUBJECTS: Final[dict[str, type[Subject]]] = {"payment": Payment, "payment_metho
 _SUBJECT_NAMES: Final = {kind: name for name, kind in _SUBJECTS.items()}
 
 
-def receipt_row(subject: Subject) -> Row:
-    """What a caller was told, as kind, format and bytes: kept as it was, never computed anew."""
-    body = _encode(_converter.unstructure(subject)).encode()
-    return _SUBJECT_NAMES[type(subject)], RECEIPT_FORMAT, body
+RECEIPT_COLUMNS: Final = ("merchant_id", "operation_id", "subject", "format", "body", DIGEST)
+_receipt_digest: Final = digester("receipts", RECEIPT_COLUMNS[:-1])
 
 
-def subject_of(operation_id: str, name: str, receipt_format: int, body: bytes) -> Subject:
+def receipt_row(receipt: Receipt) -> Row:
+    """What a caller was told, as bytes: kept as it was, never computed anew."""
+    body = _encode(_converter.unstructure(receipt.subject)).encode()
+    name = _SUBJECT_NAMES[type(receipt.subject)]
+    row = (receipt.merchant_id, receipt.operation_id, name, RECEIPT_FORMAT, body)
+    return (*row, _receipt_digest(row))
+
+
+def is_receipt_as_written(row: Sequence[Any]) -> bool:
+    """Whether a row of `RECEIPT_COLUMNS` is what its digest was made of."""
+    return bool(row[-1] == _receipt_digest(row))
+
+
+def subject_of(row: Row) -> Subject:
     """What a caller was told.
 
     Raises:
-        StorageUnavailable: `storage_corrupt`, naming the operation: it cannot be read.
+        StorageUnavailable: `storage_corrupt`, naming the operation: it cannot be read, or is not
+            what was written.
     """
+    _, operation_id, name, receipt_format, body, _ = row
     try:
-        if 1 <= receipt_format <= RECEIPT_FORMAT:
+        if is_receipt_as_written(row) and 1 <= receipt_format <= RECEIPT_FORMAT:
             return _converter.structure(json.loads(body), _SUBJECTS[name])
     except Exception:  # noqa: BLE001, S110  # whatever it is, it may hold what the body holds
         pass

@@ -11,10 +11,13 @@ Times are whole microseconds since 1970 UTC, amounts whole minor units, nested v
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from payplatform.errors import ErrorCode, StorageUnavailable
+from payplatform.storage._chains import NO_LINK, Mark, bodies, head_at, next_link
+from payplatform.storage._rows import DIGEST, digester, shown
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -303,7 +306,118 @@ def _limits(db: Database) -> None:
         db.execute(statement)
 
 
-MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first, _rotation, _limits)
+_AUDIT: Final = (
+    """
+    CREATE TABLE audit_entries (
+        id TEXT NOT NULL,
+        merchant_id TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        actor TEXT NOT NULL,
+        outcome TEXT NOT NULL,
+        origin TEXT,
+        object_id TEXT,
+        purpose TEXT,
+        details TEXT NOT NULL,
+        row_digest BLOB,
+        PRIMARY KEY (merchant_id, id)
+    ) STRICT
+    """,
+    """
+    CREATE TABLE links (
+        merchant_id TEXT NOT NULL,
+        chain TEXT NOT NULL,
+        number INTEGER NOT NULL CHECK (number >= 1),
+        body BLOB NOT NULL,
+        digest BLOB NOT NULL CHECK (length(digest) = 32),
+        PRIMARY KEY (merchant_id, chain, number)
+    ) STRICT
+    """,
+    # What the last link is stands here once more, so that a tail that is cut off is missed.
+    """
+    CREATE TABLE chain_heads (
+        merchant_id TEXT NOT NULL,
+        chain TEXT NOT NULL,
+        number INTEGER NOT NULL CHECK (number >= 1),
+        digest BLOB NOT NULL CHECK (length(digest) = 32),
+        PRIMARY KEY (merchant_id, chain)
+    ) STRICT, WITHOUT ROWID
+    """,
+)
+
+# Each table whose rows get a digest, with what names one of them among the merchant's, and what the
+# chain is to know it by. Both have been the same since, and stay so: they are in links.
+_DIGESTED: Final = {
+    "merchants": (("id",), "version"),
+    "customers": (("id",), "version"),
+    "payment_methods": (("id",), None),
+    "payments": (("id",), None),
+    "operations": (("id",), None),
+    "sealed_cards": (("id",), None),
+    "wrapped_keys": (("id",), None),
+    "events": (("subject_id", "number"), None),
+    "postings": (("payment_id", "event_number", "line"), None),
+    "receipts": (("operation_id",), None),
+}
+
+_ROWS_IN_A_LINK: Final = 1_000
+
+
+def _audit(db: Database) -> None:
+    """Until this schema no row had a digest, and nothing was chained: now all that is there is."""
+    for change in ("UPDATE", "DELETE"):
+        for table in ("events", "postings"):
+            db.execute(f"DROP TRIGGER {table}_refuse_{change.lower()}")
+    for statement in _AUDIT:
+        db.execute(statement)
+    for table in _DIGESTED:
+        db.execute(f"ALTER TABLE {table} ADD COLUMN row_digest BLOB")
+    merchants = [merchant_id for (merchant_id,) in db.execute(_OWNERS).fetchall()]
+    for merchant_id in merchants:
+        head = NO_LINK
+        marks = (mark for table in _DIGESTED for mark in _digested(db, table, merchant_id))
+        while some := list(islice(marks, _ROWS_IN_A_LINK)):
+            ((chain, body),) = bodies(some)
+            link = next_link(chain, merchant_id, head, body)
+            db.execute("INSERT INTO links VALUES (?, ?, ?, ?, ?)", (merchant_id, chain, *link))
+            head = head_at(link)
+        db.execute(
+            "INSERT INTO chain_heads SELECT merchant_id, chain, number, digest FROM links"
+            " WHERE merchant_id = ? AND number = ?",
+            (merchant_id, head.number),
+        )
+    for table in ("events", "postings", "audit_entries", "links"):
+        for statement in _append_only(table):
+            db.execute(statement)
+
+
+_OWNERS: Final = " UNION ".join(f"SELECT merchant_id FROM {table}" for table in _DIGESTED)  # noqa: S608  # our own names
+
+
+def _digested(db: Database, table: str, merchant_id: str) -> Iterator[Mark]:
+    """Give each row its digest, as it lies; what a link is to know of it."""
+    place, known_by = _DIGESTED[table]
+    columns = [name for _, name, *_ in db.execute(f"PRAGMA table_info({table})").fetchall()]
+    told = [name for name in columns if name != DIGEST]
+    digest = digester(table, told)
+    where = " AND ".join(f"{column} = ?" for column in ("merchant_id", *place))
+    rows = db.execute(
+        f"SELECT {', '.join(told)} FROM {table} WHERE merchant_id = ?",  # noqa: S608  # as above
+        (merchant_id,),
+    ).fetchall()
+    for row in rows:
+        named = dict(zip(told, row, strict=True))
+        at = tuple(named[column] for column in place)
+        made = digest(row)
+        db.execute(
+            f"UPDATE {table} SET {DIGEST} = ? WHERE {where}",  # noqa: S608  # as above
+            (made, merchant_id, *at),
+        )
+        mark = made if known_by is None else named[known_by]
+        yield table, " ".join(map(str, at)), shown(mark)
+
+
+MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first, _rotation, _limits, _audit)
 """Each brings a file from the user version that is its place here to the next one."""
 
 LATEST: Final = len(MIGRATIONS)

@@ -8,7 +8,7 @@ every value is bound. So each is written once, and prepared once for each connec
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -17,12 +17,14 @@ from attrs import frozen
 from payplatform._domain.operations import FINAL_STATES, OperationState
 from payplatform.ports import EXACTLY, Filter
 from payplatform.storage._rows import (
+    AUDIT_ENTRIES,
     EVENTS,
     MERCHANTS,
     OPERATIONS,
     PAYMENT_METHODS,
     PAYMENTS,
     POSTINGS,
+    RECEIPT_COLUMNS,
     RECORDS,
     Layout,
     Row,
@@ -37,7 +39,16 @@ def _insert(layout: Layout[Any]) -> str:
 
 
 def _select(layout: Layout[Any]) -> str:
-    return f"SELECT {', '.join(layout.read_columns)} FROM {layout.table}"
+    """The columns of a layout; for payments, after them, the number of the latest event."""
+    latest = ", " + _LATEST_EVENT if layout is PAYMENTS else ""
+    return f"SELECT {', '.join(layout.columns)}{latest} FROM {layout.table}"
+
+
+# Every version of a payment has an event. A row that lies behind was put back from another time.
+_LATEST_EVENT: Final = (
+    "(SELECT max(number) FROM events AS e WHERE e.merchant_id = payments.merchant_id"
+    " AND e.subject_id = payments.id)"
+)
 
 
 # -- of each kind of record ------------------------------------------------------------------------
@@ -49,7 +60,6 @@ class ForRecords:
 
     Attributes:
         get: takes merchant and id.
-        whole: the same with the computed columns too.
         keys: merchant and id of the next so many; takes those that they come after.
         insert: takes a row.
         update: takes the changing part of a row; then merchant, id and version of what it replaces.
@@ -58,7 +68,6 @@ class ForRecords:
     """
 
     get: str
-    whole: str
     keys: str
     count: str
     insert: str
@@ -73,7 +82,6 @@ def _for_records(layout: Layout[Any]) -> ForRecords:
     one_version = f"{one} AND {layout.guard} = ?"
     return ForRecords(
         get=f"{_select(layout)} {one}",
-        whole=f"SELECT {', '.join(layout.columns)} FROM {layout.table} {one}",
         keys=f"SELECT merchant_id, id FROM {layout.table}"
         " WHERE (merchant_id, id) > (?, ?) ORDER BY merchant_id, id LIMIT ?",
         count=f"SELECT count(*) FROM {layout.table}",
@@ -97,17 +105,42 @@ ADD_TO_OUTBOX: Final = (
 )
 TAKE_FROM_OUTBOX: Final = "DELETE FROM outbox WHERE event_id = ?"
 KEEP_RECEIPT: Final = (
-    "INSERT INTO receipts (merchant_id, operation_id, subject, format, body)"
-    " VALUES (?, ?, ?, ?, ?)"
-    " ON CONFLICT (merchant_id, operation_id) DO UPDATE"
-    " SET subject = excluded.subject, format = excluded.format, body = excluded.body"
+    f"INSERT INTO receipts ({', '.join(RECEIPT_COLUMNS)})"
+    f" VALUES ({', '.join('?' * len(RECEIPT_COLUMNS))})"
+    " ON CONFLICT (merchant_id, operation_id) DO UPDATE SET "
+    + ", ".join(f"{column} = excluded.{column}" for column in RECEIPT_COLUMNS[2:])
+)
+ADD_AUDIT_ENTRY: Final = _insert(AUDIT_ENTRIES)
+ADD_LINK: Final = (
+    "INSERT INTO links (merchant_id, chain, number, body, digest) VALUES (?, ?, ?, ?, ?)"
+)
+KEEP_HEAD: Final = (
+    "INSERT INTO chain_heads (merchant_id, chain, number, digest) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT (merchant_id, chain) DO UPDATE"
+    " SET number = excluded.number, digest = excluded.digest"
 )
 
 # -- reads, each by an index -----------------------------------------------------------------------
 
 OPERATION_WITH_KEY: Final = f"{_select(OPERATIONS)} WHERE merchant_id = ? AND idempotency_key = ?"
 RECEIPT: Final = (
-    "SELECT subject, format, body FROM receipts WHERE merchant_id = ? AND operation_id = ?"
+    f"SELECT {', '.join(RECEIPT_COLUMNS)} FROM receipts WHERE merchant_id = ? AND operation_id = ?"
+)
+NEWEST_AUDIT_ENTRIES: Final = (
+    f"{_select(AUDIT_ENTRIES)} WHERE merchant_id = ? ORDER BY id DESC LIMIT ?"
+)
+AUDIT_ENTRIES_BEFORE: Final = (
+    f"{_select(AUDIT_ENTRIES)} WHERE merchant_id = ? AND id < ? ORDER BY id DESC LIMIT ?"
+)
+KEY_CHECK: Final = "SELECT digest FROM chain_heads WHERE merchant_id = '' AND chain = 'key'"
+KEEP_KEY_CHECK: Final = (
+    "INSERT INTO chain_heads (merchant_id, chain, number, digest)"
+    " SELECT '', 'key', 1, ? WHERE NOT EXISTS (SELECT 1 FROM links)"
+    " ON CONFLICT (merchant_id, chain) DO NOTHING"
+)
+HEAD: Final = "SELECT number, digest FROM chain_heads WHERE merchant_id = ? AND chain = ?"
+LINKS: Final = (
+    "SELECT number, body, digest FROM links WHERE merchant_id = ? AND chain = ? ORDER BY number"
 )
 EVENTS_OF: Final = f"{_select(EVENTS)} WHERE merchant_id = ? AND subject_id = ? ORDER BY number"
 POSTINGS_OF: Final = (
@@ -123,11 +156,16 @@ DUE_OPERATIONS: Final = (
 )
 LAPSED_PAYMENTS: Final = f"{_select(PAYMENTS)} WHERE lapses_at <= ? ORDER BY lapses_at, id LIMIT ?"
 OUTBOX: Final = (
-    f"SELECT {', '.join(f'events.{column}' for column in EVENTS.read_columns)}"
+    f"SELECT {', '.join(f'events.{column}' for column in EVENTS.columns)}"
     " FROM outbox JOIN events ON events.merchant_id = outbox.merchant_id"
     " AND events.subject_id = outbox.subject_id AND events.number = outbox.number"
     " ORDER BY outbox.position LIMIT ?"
 )
+
+
+def all_of(table: str, columns: Sequence[str]) -> str:
+    """Takes a merchant; gives its rows of a table in any order."""
+    return f"SELECT {', '.join(columns)} FROM {table} WHERE merchant_id = ?"
 
 
 def payment_method_with(fingerprints: int) -> str:

@@ -9,7 +9,7 @@ each of its steps before it lets go of it. Values are immutable, so they go in a
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from itertools import islice
@@ -18,6 +18,7 @@ from typing import Any, TypeVar, cast
 
 from attrs import evolve
 
+from payplatform._domain.audit import AuditEntry, Chain, ChainHead, ChainReport
 from payplatform._domain.changes import Changes, Receipt, Record, Subject
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import Posting
@@ -26,6 +27,17 @@ from payplatform._domain.payments import Payment
 from payplatform._domain.records import Merchant, PaymentMethod
 from payplatform.errors import Conflict
 from payplatform.ports import EVERYTHING, EXACTLY, Filter, Finding, Place, R
+from payplatform.storage._chains import (
+    NO_LINK,
+    Link,
+    Seen,
+    bodies,
+    chain_of,
+    head_at,
+    look_through,
+    marks_of,
+    next_link,
+)
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -43,6 +55,8 @@ class MemoryStorage:
         self._postings: dict[tuple[str, str], dict[tuple[int, int], Posting]] = {}
         self._receipts: dict[tuple[str, str], Subject] = {}
         self._outbox: dict[tuple[str, str, int], Event] = {}
+        self._audit: dict[str, dict[str, AuditEntry]] = {}
+        self._links: dict[tuple[str, Chain], list[Link]] = {}
 
     def get(self, merchant_id: str, kind: type[R], record_id: str) -> R | None:
         with self._lock:
@@ -115,6 +129,31 @@ class MemoryStorage:
             left = {key: event for key, event in self._outbox.items() if event.id not in marked}
             self._outbox = left
 
+    def audit_entries(
+        self, merchant_id: str, *, before: str | None = None, limit: int
+    ) -> Sequence[AuditEntry]:
+        with self._lock:
+            entries = self._audit.get(merchant_id, {})
+            older = (key for key in entries if before is None or key < before)
+            return [entries[key] for key in sorted(older, reverse=True)[:limit]]
+
+    def head(self, merchant_id: str, chain: Chain) -> ChainHead:
+        with self._lock:
+            return self._head(merchant_id, chain)
+
+    def verify(
+        self, merchant_id: str, chain: Chain, expected_head: ChainHead | None = None
+    ) -> ChainReport:
+        with self._lock:
+            return look_through(
+                chain,
+                merchant_id,
+                links=self._links.get((merchant_id, chain), []),
+                rows=self._seen(merchant_id, chain),
+                kept=self._head(merchant_id, chain),
+                expected=expected_head,
+            )
+
     def count(self, kind: type[R]) -> int:
         with self._lock:
             return len(self._all(kind))
@@ -151,6 +190,10 @@ class MemoryStorage:
                 self._post(posting, undo)
             for receipt in changes.receipts:
                 self._keep(receipt, undo)
+            for entry in changes.audit:
+                self._note(entry, undo)
+            for chain, body in bodies(marks_of(changes)):
+                self._link(changes.merchant_id, chain, body, undo)
             undo.pop_all()
 
     def describe(self) -> Mapping[str, str]:
@@ -231,6 +274,46 @@ class MemoryStorage:
     def _keep(self, receipt: Receipt, undo: ExitStack) -> None:
         place = (receipt.merchant_id, receipt.operation_id)
         _put(self._receipts, place, _as_stored(receipt.subject), undo)
+
+    def _note(self, entry: AuditEntry, undo: ExitStack) -> None:
+        trail = self._audit.setdefault(entry.merchant_id, {})
+        if entry.id in trail:
+            raise Conflict(f"there is an audit entry {entry.id} already")
+        _put(trail, entry.id, entry, undo)
+
+    def _link(self, merchant_id: str, chain: Chain, body: bytes, undo: ExitStack) -> None:
+        links = self._links.setdefault((merchant_id, chain), [])
+        links.append(next_link(chain, merchant_id, self._head(merchant_id, chain), body))
+        undo.callback(links.pop)
+
+    def _head(self, merchant_id: str, chain: Chain) -> ChainHead:
+        links = self._links.get((merchant_id, chain))
+        return head_at(links[-1]) if links else NO_LINK
+
+    def _seen(self, merchant_id: str, chain: Chain) -> Iterator[Seen]:
+        """What the rows would be, were there any: here nothing is changed but by a commit."""
+        marks = (mark for mark in marks_of(self._all_of(merchant_id)) if chain_of(mark) is chain)
+        return (Seen(mark, is_as_written=True) for mark in marks)
+
+    def _all_of(self, merchant_id: str) -> Changes:
+        """Everything of one merchant, as if it were to be committed."""
+
+        def mine(kept: Iterable[Mapping[Any, Any]]) -> tuple[Any, ...]:
+            everything = (value for values in kept for value in values.values())
+            return tuple(value for value in everything if value.merchant_id == merchant_id)
+
+        receipts = {
+            key: Receipt(merchant_id=key[0], operation_id=key[1], subject=subject)
+            for key, subject in self._receipts.items()
+        }
+        return Changes(
+            merchant_id=merchant_id,
+            records=mine(self._records.values()),
+            events=mine(self._events.values()),
+            postings=mine(self._postings.values()),
+            receipts=mine([receipts]),
+            audit=mine(self._audit.values()),
+        )
 
 
 def _put(mapping: dict[K, V], key: K, value: V, undo: ExitStack) -> None:

@@ -21,7 +21,8 @@ from typing import Any, Final, TypeVar
 
 from attrs import frozen
 
-from payplatform._domain.changes import Changes, Receipt, Record, Subject
+from payplatform._domain.audit import AuditEntry, Chain, ChainHead, ChainReport
+from payplatform._domain.changes import Changes, Record, Subject
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import Posting
 from payplatform._domain.operations import Operation
@@ -37,17 +38,34 @@ from payplatform.errors import (
 )
 from payplatform.ports import EVERYTHING, Filter, Finding, Place, R
 from payplatform.storage import _statements as sql
+from payplatform.storage._chains import (
+    LAYOUTS,
+    NO_LINK,
+    Link,
+    Mark,
+    Seen,
+    bodies,
+    key_check,
+    look_through,
+    marked,
+    marked_receipt,
+    next_link,
+    seen,
+    seen_receipt,
+)
 from payplatform.storage._checks import DAMAGE, LOST, Lost
 from payplatform.storage._connections import Connections
 from payplatform.storage._failures import RAISED, failure_of, is_busy
 from payplatform.storage._opening import JournalMode, Settings, connect, new_file, prepared
 from payplatform.storage._rows import (
+    AUDIT_ENTRIES,
     EVENTS,
     MERCHANTS,
     OPERATIONS,
     PAYMENT_METHODS,
     PAYMENTS,
     POSTINGS,
+    RECEIPT_COLUMNS,
     RECORDS,
     Layout,
     Row,
@@ -78,11 +96,15 @@ class SQLiteStorage:
         busy_timeout_s: how long a call waits for others who hold the file, in seconds.
         journal_mode: `wal`, for a local disk. `delete` does without a log and without memory that
             is shared between processes, and is several times slower.
+        chain_key: 32 random bytes that the links of the chains are made with from the first one
+            on, so that nobody without it can make a chain anew. A file that was begun with a key
+            is opened with that key alone, and one that was begun without is opened without.
 
     Raises:
         StorageUnavailable: `storage_settings` (not a regular file, another program's database, a
-            network file system, or SQLite lacks a setting), `storage_schema_newer`,
-            `storage_corrupt`, `storage_read_only`, `storage_full` or `storage_unavailable`.
+            network file system, another chain key, or SQLite lacks a setting),
+            `storage_schema_newer`, `storage_corrupt`, `storage_read_only`, `storage_full` or
+            `storage_unavailable`.
         StorageBusy: others held the file for longer than the timeout.
     """
 
@@ -92,7 +114,10 @@ class SQLiteStorage:
         *,
         busy_timeout_s: float = 5.0,
         journal_mode: JournalMode = "wal",
+        chain_key: bytes | None = None,
     ) -> None:
+        if chain_key is not None and not (isinstance(chain_key, bytes) and len(chain_key) == 32):
+            raise _wrong("chain_key is 32 bytes")
         if journal_mode not in ("wal", "delete"):
             raise _wrong('journal_mode is "wal" or "delete"')
         if not (math.isfinite(busy_timeout_s) and 0 <= busy_timeout_s <= _LONGEST_WAIT_S):
@@ -104,8 +129,13 @@ class SQLiteStorage:
         )
         self._connections = Connections(self._settings.path, partial(connect, self._settings))
         self._must_scrub = False
-        with self._connections.mine():
-            self._is_open = True
+        self._chain_key = chain_key
+        with self._connections.mine() as connection:
+            refusal = _key_refusal(connection, chain_key)
+        self._is_open = refusal is None
+        if refusal is not None:
+            self._connections.close()
+            raise refusal
 
     def get(self, merchant_id: str, kind: type[R], record_id: str) -> R | None:
         return _only(self._read(RECORDS[kind], sql.OF[kind].get, (merchant_id, record_id)))
@@ -136,7 +166,7 @@ class SQLiteStorage:
 
     def receipt(self, merchant_id: str, operation_id: str) -> Subject | None:
         row = _only(self._rows(sql.RECEIPT, (merchant_id, operation_id)))
-        return None if row is None else subject_of(operation_id, *row)
+        return None if row is None else subject_of(row)
 
     def events(self, merchant_id: str, subject_id: str) -> Sequence[Event]:
         return self._read(EVENTS, sql.EVENTS_OF, (merchant_id, subject_id))
@@ -162,6 +192,42 @@ class SQLiteStorage:
         if event_ids:
             self._write([_Step(sql.TAKE_FROM_OUTBOX, (event_id,)) for event_id in event_ids])
 
+    def audit_entries(
+        self, merchant_id: str, *, before: str | None = None, limit: int
+    ) -> Sequence[AuditEntry]:
+        if before is None:
+            return self._read(AUDIT_ENTRIES, sql.NEWEST_AUDIT_ENTRIES, (merchant_id, limit))
+        return self._read(AUDIT_ENTRIES, sql.AUDIT_ENTRIES_BEFORE, (merchant_id, before, limit))
+
+    def head(self, merchant_id: str, chain: Chain) -> ChainHead:
+        with self._connections.mine() as connection:
+            try:
+                return _head(connection, merchant_id, chain)
+            except RAISED as error:
+                failure = failure_of(error, "nothing could be read")
+        raise failure
+
+    def verify(
+        self, merchant_id: str, chain: Chain, expected_head: ChainHead | None = None
+    ) -> ChainReport:
+        with self._connections.mine() as connection:
+            try:
+                connection.execute("BEGIN")
+                return look_through(
+                    chain,
+                    merchant_id,
+                    links=_links(connection, merchant_id, chain),
+                    rows=_seen(connection, merchant_id, chain),
+                    kept=_head(connection, merchant_id, chain),
+                    expected=expected_head,
+                    key=self._chain_key,
+                )
+            except RAISED as error:
+                failure = failure_of(error, "nothing could be read")
+            finally:
+                _roll_back(connection)
+        raise failure
+
     def count(self, kind: type[R]) -> int:
         ((count,),) = self._rows(sql.OF[kind].count, ())
         return int(count)
@@ -184,7 +250,9 @@ class SQLiteStorage:
         return [*self._damage(), *(finding for lost in LOST for finding in self._lost(lost))]
 
     def commit(self, changes: Changes) -> None:
-        self._write(list(_steps(changes)), must_scrub=_forgets(changes))
+        steps = list(_steps(changes))
+        links = list(bodies(step.mark for step in steps if step.mark is not None))
+        self._write(steps, links, changes.merchant_id, must_scrub=_forgets(changes))
 
     def describe(self) -> Mapping[str, str]:
         return {
@@ -231,7 +299,7 @@ class SQLiteStorage:
     def _place(self, kind: type[R], merchant_id: str, record_id: str) -> Place | None:
         """One row, read by itself so that it spoils no other; None if it was removed meanwhile."""
         try:
-            row = _only(self._rows(sql.OF[kind].whole, (merchant_id, record_id)))
+            row = _only(self._rows(sql.OF[kind].get, (merchant_id, record_id)))
         except StorageUnavailable as error:
             if error.code is not ErrorCode.STORAGE_CORRUPT:
                 raise
@@ -240,7 +308,7 @@ class SQLiteStorage:
         else:
             if row is None:
                 return None
-            record, damage = RECORDS[kind].looked_at(row)
+            record, damage = RECORDS[kind].looked_at(row[: len(RECORDS[kind].columns)])
         return Place(merchant_id=merchant_id, record_id=record_id, record=record, damage=damage)
 
     def _damage(self) -> Iterator[Finding]:
@@ -259,7 +327,9 @@ class SQLiteStorage:
             )
 
     def _read(self, layout: Layout[Any], statement: str, parameters: Row) -> list[Any]:
-        return [layout.value_of(row) for row in self._rows(statement, parameters)]
+        end = len(layout.columns)
+        rows = self._rows(statement, parameters)
+        return [layout.value_of(row[:end], *(latest or 0 for latest in row[end:])) for row in rows]
 
     def _rows(self, statement: str, parameters: Row) -> list[Row]:
         with self._connections.mine() as connection:
@@ -269,10 +339,21 @@ class SQLiteStorage:
                 failure = failure_of(error, "nothing could be read")
         raise failure
 
-    def _write(self, steps: Sequence[_Step], *, must_scrub: bool = False) -> None:
+    def _write(
+        self,
+        steps: Sequence[_Step],
+        links: Sequence[tuple[Chain, bytes]] = (),
+        merchant_id: str = "",
+        *,
+        must_scrub: bool = False,
+    ) -> None:
         with self._connections.mine() as connection:
             try:
-                failure = _taken(connection, steps) or _committed(connection)
+                failure = (
+                    _taken(connection, steps)
+                    or _linked(connection, merchant_id, links, self._chain_key)
+                    or _committed(connection)
+                )
                 if failure is None and (must_scrub or self._must_scrub):
                     self._scrub(connection, patiently=must_scrub)
             finally:
@@ -329,6 +410,62 @@ def _failure_at(connection: sqlite3.Connection, step: _Step) -> PayPlatformError
     return None
 
 
+def _linked(
+    connection: sqlite3.Connection,
+    merchant_id: str,
+    links: Iterable[tuple[Chain, bytes]],
+    key: bytes | None,
+) -> PayPlatformError | None:
+    """Add to the merchant's chains, in the transaction that is open; the failure if it fails.
+
+    Other writers wait until it is over, so the head that is read here is the last one.
+    """
+    try:
+        for chain, body in links:
+            link = next_link(chain, merchant_id, _head(connection, merchant_id, chain), body, key)
+            connection.execute(sql.ADD_LINK, (merchant_id, chain, *link))
+            connection.execute(sql.KEEP_HEAD, (merchant_id, chain, link.number, link.digest))
+    except RAISED as error:
+        return failure_of(error, "nothing was written")
+    return None
+
+
+def _key_refusal(connection: sqlite3.Connection, key: bytes | None) -> PayPlatformError | None:
+    """Why a file may not be opened with this chain key, or without one; None where it may."""
+    wanted = None if key is None else key_check(key)
+    try:
+        if wanted is not None:
+            connection.execute(sql.KEEP_KEY_CHECK, (wanted,))
+        row = connection.execute(sql.KEY_CHECK).fetchone()
+    except RAISED as error:
+        return failure_of(error, "the chain key could not be compared")
+    kept = None if row is None else row[0]
+    if kept == wanted:
+        return None
+    return _wrong("the file was begun with another chain key, or one of the two is without")
+
+
+def _head(connection: sqlite3.Connection, merchant_id: str, chain: Chain) -> ChainHead:
+    row = connection.execute(sql.HEAD, (merchant_id, chain)).fetchone()
+    return NO_LINK if row is None else ChainHead(number=row[0], digest=row[1].hex())
+
+
+def _links(connection: sqlite3.Connection, merchant_id: str, chain: Chain) -> Iterator[Link]:
+    return (Link(*row) for row in connection.execute(sql.LINKS, (merchant_id, chain)))
+
+
+def _seen(connection: sqlite3.Connection, merchant_id: str, chain: Chain) -> Iterator[Seen]:
+    """Every row of the merchant's that the chain vouches for, as it lies."""
+    for layout in LAYOUTS[chain]:
+        asked = sql.all_of(layout.table, layout.columns)
+        for row in connection.execute(asked, (merchant_id,)):
+            yield seen(layout, row)
+    if chain is Chain.JOURNAL:
+        asked = sql.all_of("receipts", RECEIPT_COLUMNS)
+        for row in connection.execute(asked, (merchant_id,)):
+            yield seen_receipt(row)
+
+
 def _committed(connection: sqlite3.Connection) -> PayPlatformError | None:
     """Commit; the failure if it fails.
 
@@ -357,11 +494,16 @@ def _roll_back(connection: sqlite3.Connection) -> bool:
 
 @frozen
 class _Step:
-    """One statement. Where `guarded` says of what, it has to change, or find, exactly one row."""
+    """One statement. Where `guarded` says of what, it has to change, or find, exactly one row.
+
+    Attributes:
+        mark: what the chain is to know of it, where it writes or removes something.
+    """
 
     statement: str
     row: Row
     guarded: str | None = None
+    mark: Mark | None = None
 
 
 def _steps(changes: Changes) -> Iterator[_Step]:
@@ -371,27 +513,36 @@ def _steps(changes: Changes) -> Iterator[_Step]:
         yield _Step(sql.OF[type(record)].stands, stored, _name(record))
     for record in changes.removed:
         stored = (record.merchant_id, record.id, record.version)
-        yield _Step(sql.OF[type(record)].delete, stored, _name(record))
+        gone = (RECORDS[type(record)].table, record.id, None)
+        yield _Step(sql.OF[type(record)].delete, stored, _name(record), gone)
     for record in changes.records:
-        layout, statements = RECORDS[type(record)], sql.OF[type(record)]
-        row = layout.row_of(record)
-        if record.version == 1:
-            yield _Step(statements.insert, row, _name(record))
-        else:
-            replaced = (record.merchant_id, record.id, record.version - 1)
-            yield _Step(statements.update, layout.changing_of(row) + replaced, _name(record))
+        yield _written(record)
     for event in changes.events:
         place = (event.id, event.merchant_id, event.subject_id, event.number)
-        yield _Step(sql.ADD_EVENT, EVENTS.row_of(event))
+        yield _added(EVENTS, sql.ADD_EVENT, event)
         yield _Step(sql.ADD_TO_OUTBOX, place)
     for posting in changes.postings:
-        yield _Step(sql.ADD_POSTING, POSTINGS.row_of(posting))
+        yield _added(POSTINGS, sql.ADD_POSTING, posting)
     for receipt in changes.receipts:
-        yield _Step(sql.KEEP_RECEIPT, _receipt_row(receipt))
+        row = receipt_row(receipt)
+        yield _Step(sql.KEEP_RECEIPT, row, mark=marked_receipt(row))
+    for entry in changes.audit:
+        yield _added(AUDIT_ENTRIES, sql.ADD_AUDIT_ENTRY, entry)
 
 
-def _receipt_row(receipt: Receipt) -> Row:
-    return (receipt.merchant_id, receipt.operation_id, *receipt_row(receipt.subject))
+def _written(record: Record) -> _Step:
+    layout, statements = RECORDS[type(record)], sql.OF[type(record)]
+    row = layout.row_of(record)
+    mark = marked(layout, row)
+    if record.version == 1:
+        return _Step(statements.insert, row, _name(record), mark)
+    replaced = (record.merchant_id, record.id, record.version - 1)
+    return _Step(statements.update, layout.changing_of(row) + replaced, _name(record), mark)
+
+
+def _added(layout: Layout[Any], statement: str, value: Any) -> _Step:
+    row = layout.row_of(value)
+    return _Step(statement, row, mark=marked(layout, row))
 
 
 def _name(record: Record) -> str:

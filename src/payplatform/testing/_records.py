@@ -18,6 +18,7 @@ from attrs import evolve
 from hypothesis import strategies as st
 
 from payplatform._domain._iso4217 import EXPONENTS
+from payplatform._domain.audit import AuditEntry, AuditKind
 from payplatform._domain.cards import Brand
 from payplatform._domain.events import EVENT_TYPES, Event
 from payplatform._domain.ledger import Account, Posting
@@ -46,6 +47,7 @@ PREFIXES: Final[Mapping[type, str]] = MappingProxyType(
         SealedCard: "tok",
         WrappedKey: "dek",
         Event: "evt",
+        AuditEntry: "aud",
     }
 )
 
@@ -196,6 +198,20 @@ def a_posting(merchant_id: str, number: int = 1, **otherwise: Any) -> Posting:
         at=NOW,
     )
     return evolve(posting, **otherwise)
+
+
+def an_entry(merchant_id: str, number: int = 1, **otherwise: Any) -> AuditEntry:
+    """An entry of the audit trail."""
+    entry = AuditEntry(
+        id=an_id(AuditEntry, number),
+        merchant_id=merchant_id,
+        kind=AuditKind.DELETE,
+        at=NOW,
+        actor="Ada",
+        object_id=an_id(PaymentMethod, number),
+        details=(("why", "asked for"),),
+    )
+    return evolve(entry, **otherwise)
 
 
 EXAMPLES: Final[Mapping[type, Callable[..., Any]]] = MappingProxyType(

@@ -17,6 +17,7 @@ import pytest
 from attrs import evolve
 from hypothesis import HealthCheck, settings
 
+from payplatform._domain.audit import Chain
 from payplatform._domain.changes import Changes
 from payplatform._domain.events import Event
 from payplatform._domain.operations import Operation
@@ -105,6 +106,8 @@ def all_of_mine(storage: Storage) -> list[Any]:
         list(storage.events(MINE, an_id(Payment, 1))),
         list(storage.postings(MINE, an_id(Payment, 1))),
         list(storage.outbox(limit=99)),
+        list(storage.audit_entries(MINE, limit=99)),
+        *(storage.head(MINE, chain) for chain in Chain),
         list(storage.due_operations(NOW + 99 * SECOND, limit=99)),
     ]
 

@@ -48,6 +48,7 @@ from payplatform.testing._records import (
     a_payment,
     a_posting,
     a_sealed_card,
+    an_entry,
     an_event,
     an_id,
     an_operation,
@@ -75,11 +76,13 @@ from payplatform.testing._storage_talk import (
 
 # Its asserts are to explain themselves, as those here do.
 pytest.register_assert_rewrite("payplatform.testing._storage_lists")
+pytest.register_assert_rewrite("payplatform.testing._storage_chains")
 
+from payplatform.testing._storage_chains import ChainsContract  # noqa: E402  # as said above
 from payplatform.testing._storage_lists import ListsContract  # noqa: E402  # as said above
 
 
-class StorageContract(ListsContract):
+class StorageContract(ListsContract, ChainsContract):
     """Inherit, and override `make_storage`; also `reopen`, where the store outlives a process."""
 
     def make_storage(self, folder: Path) -> Storage:
@@ -274,6 +277,7 @@ class StorageContract(ListsContract):
                 id="a fingerprint",
             ),
             pytest.param({"events": (an_event(MINE),)}, id="an event"),
+            pytest.param({"audit": (an_entry(MINE),)}, id="an audit entry"),
         ],
     )
     def test_a_commit_that_is_refused_leaves_nothing(
@@ -281,7 +285,8 @@ class StorageContract(ListsContract):
     ) -> None:
         sealed, told = a_sealed_card(MINE), a_payment(MINE)
         receipt = Receipt(merchant_id=MINE, operation_id=an_id(Operation, 1), subject=told)
-        write(storage, told, an_operation(MINE), a_method(MINE), sealed, events=(an_event(MINE),))
+        stored = (told, an_operation(MINE), a_method(MINE), sealed)
+        write(storage, *stored, events=(an_event(MINE),), audit=(an_entry(MINE),))
         good: dict[str, tuple[Any, ...]] = {
             "records": (
                 a_customer(MINE),
@@ -293,9 +298,10 @@ class StorageContract(ListsContract):
             ),
             "removed": (sealed,),
             "needed": (told,),
-            "events": (an_event(MINE, 2),),
+            "events": (evolve(an_event(MINE, 2), subject_id=an_id(Payment, 2), number=1),),
             "postings": (a_posting(MINE),),
             "receipts": (receipt,),
+            "audit": (an_entry(MINE, 2),),
         }
         (part, added), *_ = last_straw.items()
         before = all_of_mine(storage)

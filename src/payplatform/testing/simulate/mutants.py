@@ -177,19 +177,19 @@ _ask = Exchange._ask  # noqa: SLF001  # as above
 
 
 def _book_or_fail(
-    self: Exchange, operation: Operation, verdict: Verdict, subject: Any = None
+    self: Exchange, operation: Operation, verdict: Verdict, subject: Any = None, audit: Any = ()
 ) -> Any:
     """Take a commit that nobody knows of for one that did not take place."""
     try:
         step = self.settled(operation, verdict, subject)
         if step is not None:
-            self.storage.commit(step.changes)
+            self.storage.commit(evolve(step.changes, audit=audit))
             return step
     except CommitUncertain:
         raise BankUnavailable("nothing was done") from None
     except Conflict:
         pass
-    return _book(self, operation, verdict, None)
+    return _book(self, operation, verdict, None, audit)
 
 
 _book = Exchange._book  # noqa: SLF001  # as above
