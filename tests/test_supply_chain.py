@@ -23,7 +23,11 @@ EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 DISTRIBUTIONS = packages_distributions()
 
 # The rooms that only an extra opens; everything else is the core.
-BEHIND_EXTRAS = ("cli/", "testing/", "keys/aws.py", "keys/pkcs11.py", "keys/transit.py")
+BEHIND_EXTRAS = (
+    *("cli/", "testing/"),
+    *("keys/aws.py", "keys/pkcs11.py", "keys/transit.py"),
+    "storage/redis_limiter.py",
+)
 
 
 def names(requirements: list[str]) -> set[str]:

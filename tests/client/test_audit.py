@@ -10,11 +10,20 @@ from typing import Any
 import pytest
 from between import watched
 from counter import an_operation_in_review
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from till import NO_FUNDS, VISA, Till, eur
 
 from payplatform import (
     AuditEntry,
     ErrorCode,
+    Limit,
+    LimitExceeded,
     NotAllowed,
     NotFound,
     PaymentMethod,
@@ -23,8 +32,11 @@ from payplatform import (
     StorageUnavailable,
     VaultError,
 )
+from payplatform.client.platform import MerchantClient
 from payplatform.keys.local import LocalKeyService
+from payplatform.storage.memory_limiter import MemoryLimiter
 
+LOST = "4000000000009987"
 MAY_REVEAL = Settings(may_reveal=True)
 
 
@@ -156,13 +168,55 @@ def test_what_cannot_be_put_on_the_trail_is_not_revealed(till: Till) -> None:
         shop.payment_methods.reveal(method.id, actor="Grace", purpose="a chargeback")
 
 
-def test_what_is_not_there_is_neither_revealed_nor_noted(till: Till) -> None:
-    method = till.card()
-    till.shop.payment_methods.delete(method.id)
+@pytest.mark.parametrize(
+    ("kind", "call"),
+    [
+        ("reveal", lambda shop, its: reveal_by_id(shop, its["method"])),
+        ("delete", lambda shop, its: shop.payment_methods.delete(its["method"])),
+        ("erase", lambda shop, its: shop.customers.erase(its["customer"])),
+        ("limit_overridden", lambda shop, its: allow_again(shop, its["method"])),
+        ("access_refused", lambda shop, its: charge(shop, its["method"])),
+        ("access_refused", lambda shop, its: capture(shop, its["payment"])),
+    ],
+    ids=["reveal", "delete", "erase", "allow_again", "charge", "capture"],
+)
+def test_who_asks_for_what_is_another_merchants_is_on_the_trail(
+    kind: str, call: Callable[[MerchantClient, dict[str, str]], Any], till: Till
+) -> None:
+    """As with what never was: the two cannot be told apart, by the trail neither."""
+    theirs = {
+        "method": till.card().id,
+        "customer": till.customer(),
+        "payment": till.held().id,
+    }
+    nowhere = {name: f"{one[:-10]}{'0' * 10}" for name, one in theirs.items()}
+    other_id = till.pay.merchants.create(name="Eve's").id
+    other = till.pay.merchant(other_id, actor="Eve", origin="afar")
     before = list(till.shop.audit.entries())
-    with pytest.raises(NotFound):
-        reveal(till, method)
+    for its in (theirs, nowhere):
+        with pytest.raises(NotFound):
+            call(other, its)
+        entry = next(other.audit.entries())
+        assert (entry.kind, entry.outcome, entry.actor) == (kind, "refused", "Eve")
+        assert entry.object_id in its.values()
+        assert ("code", "not_found") in entry.details
     assert list(till.shop.audit.entries()) == before
+
+
+def reveal_by_id(shop: MerchantClient, method_id: str) -> Any:
+    return shop.payment_methods.reveal(method_id, actor="Eve", purpose="curious")
+
+
+def allow_again(shop: MerchantClient, method_id: str) -> Any:
+    return shop.payment_methods.allow_again(method_id, actor="Eve", reason="please")
+
+
+def charge(shop: MerchantClient, method_id: str) -> Any:
+    return shop.payments.charge(eur("5"), payment_method=method_id, idempotency_key="key")
+
+
+def capture(shop: MerchantClient, payment_id: str) -> Any:
+    return shop.payments.capture(payment_id, eur("5"), idempotency_key="key")
 
 
 @pytest.mark.parametrize("kind", ["reveal", "key_used"])
@@ -187,6 +241,92 @@ def test_a_card_that_cannot_be_opened_is_on_the_trail(kind: str, till: Till) -> 
     assert (entry.kind, entry.outcome, entry.object_id) == (kind, "failed", method.id)
     assert ("code", str(caught.value.code)) in entry.details
     assert list(till.shop.payments.list()) == []
+
+
+# -- limits ----------------------------------------------------------------------------------------
+
+
+def test_who_tries_too_often_is_on_the_trail_and_so_is_who_lets_them() -> None:
+    limits = (Limit(per="customer", counted="cards", most=1, period_s=60),)
+    till = Till(settings=Settings(limits=limits), limiter=MemoryLimiter())
+    customer = till.customer()
+    method = till.card(LOST, customer=customer)
+    with pytest.raises(LimitExceeded):
+        till.card(VISA, customer=customer)
+    entry = newest(till)
+    assert (entry.kind, entry.outcome, entry.object_id) == ("limit_reached", "refused", customer)
+    assert ("code", "too_many_cards") in entry.details
+
+    till.sold(payment_method=method.id)
+    with pytest.raises(LimitExceeded) as caught:
+        till.sold(payment_method=method.id)
+    entry = newest(till)
+    assert told(entry)[:2] == ("limit_reached", "refused")
+    assert (entry.object_id, entry.purpose) == (method.id, "charge")
+    assert ("code", str(caught.value.code)) in entry.details
+
+    till.shop.payment_methods.allow_again(method.id, actor="Grace", reason="they called")
+    expected = ("limit_overridden", "done", "Grace", None, method.id, "they called")
+    assert told(newest(till)) == expected
+    till.close()
+
+
+# -- keys, and what leaves the vault ---------------------------------------------------------------
+
+
+def test_each_step_of_a_rotation_is_on_the_trail(till: Till) -> None:
+    till.card()
+    shop = till.shop
+    for rotate in (shop.vault.rotate_data_key, shop.vault.rotate_fingerprint_key):
+        rotate()
+    shop.vault.run()
+    till.advance(seconds=1)
+    shop.vault.rotate_master_key(older_than=timedelta(0))
+    said = [
+        tuple(value for name, value in entry.details if name != "cards")
+        for entry in shop.audit.entries()
+        if told(entry)[:4] == ("rotate", "done", "Ada", "till 3")
+    ]
+    steps = [(step, purpose) for step in ("made", "left", "destroyed") for purpose in PURPOSES]
+    assert sorted(set(said)) == sorted([*steps, *(("wrapped", purpose) for purpose in PURPOSES)])
+    left = [entry.details for entry in shop.audit.entries() if ("step", "left") in entry.details]
+    assert [dict(details)["cards"] for details in left] == ["1", "1"]
+
+
+PURPOSES = ("dek", "fpk")
+
+
+def test_whoever_rotates_for_all_merchants_can_be_named(till: Till) -> None:
+    till.pay.vault.on_behalf_of("the night job", origin="db2").rotate_data_key()
+    assert told(newest(till))[:4] == ("rotate", "done", "the night job", "db2")
+    till.shop.vault.on_behalf_of("Grace").rotate_data_key()
+    assert told(newest(till))[:4] == ("rotate", "done", "Grace", None)
+
+
+def test_what_leaves_the_vault_and_comes_into_it_is_on_the_trail(till: Till) -> None:
+    till.card()
+    key = X25519PrivateKey.generate()
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    data = till.shop.vault.export(public_key=public, actor="Grace", purpose="to another platform")
+    of_all = (till.merchant_id, "to another platform")
+    assert told(newest(till)) == ("export", "done", "Grace", "till 3", *of_all)
+    till.shop.vault.import_(data, private_key=private)
+    assert told(newest(till)) == ("import", "done", "Ada", "till 3", *of_all)
+    assert newest(till).details == (("exported_by", "Grace"),)
+
+
+def test_an_export_that_cannot_be_put_on_the_trail_does_not_leave(till: Till) -> None:
+    till.card()
+
+    def fail(*_: object) -> None:
+        raise StorageUnavailable("no")
+
+    shop = watched(till, "commit", fail).merchant(till.merchant_id)
+    public = X25519PrivateKey.generate().public_key()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    with pytest.raises(StorageUnavailable):
+        shop.vault.export(public_key=pem, actor="Grace", purpose="to another platform")
 
 
 # -- chains ----------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ ROWS = list(rows())
 NAMED = sorted({named for row in ROWS for named in TEST.findall(row[2])})
 
 
-@pytest.mark.parametrize(("file", "test"), NAMED, ids="::".join)
+@pytest.mark.parametrize(("file", "test"), NAMED, ids=str)
 def test_each_test_that_the_table_names_is_there(file: str, test: str) -> None:
     tree = ast.parse((ROOT / "tests" / file).read_text())
 
