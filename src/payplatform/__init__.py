@@ -4,6 +4,7 @@ from payplatform._domain.audit import AuditEntry, AuditKind, AuditOutcome, Chain
 from payplatform._domain.cards import Brand, Card
 from payplatform._domain.declines import Advice, Decline, DeclineCode, DeclineKind
 from payplatform._domain.events import Event
+from payplatform._domain.fees import FeeKind, FeeRate, FeeSchedule
 from payplatform._domain.limits import Limit, RetryRule
 from payplatform._domain.money import Money
 from payplatform._domain.operations import Initiator, Operation, OperationKind, OperationState
@@ -51,6 +52,9 @@ __all__ = [
     "DoctorReport",
     "ErrorCode",
     "Event",
+    "FeeKind",
+    "FeeRate",
+    "FeeSchedule",
     "ImportReport",
     "Initiator",
     "InvalidRequest",

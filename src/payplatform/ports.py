@@ -21,6 +21,7 @@ from payplatform._domain.changes import (
     Subject,
 )
 from payplatform._domain.events import Event
+from payplatform._domain.fees import FeeSchedule
 from payplatform._domain.invariants import Finding
 from payplatform._domain.ledger import Account, Posting
 from payplatform._domain.messages import (
@@ -43,7 +44,17 @@ from payplatform._domain.records import (
     WrappedKey,
 )
 
-R = TypeVar("R", Merchant, Customer, PaymentMethod, Payment, Operation, SealedCard, WrappedKey)
+R = TypeVar(
+    "R",
+    Merchant,
+    Customer,
+    PaymentMethod,
+    Payment,
+    Operation,
+    SealedCard,
+    WrappedKey,
+    FeeSchedule,
+)
 
 
 @frozen(kw_only=True)
@@ -420,6 +431,7 @@ __all__ = [
     "Check",
     "Customer",
     "Event",
+    "FeeSchedule",
     "Filter",
     "Finding",
     "Initiator",

@@ -248,6 +248,7 @@ def test_the_stored_form_of_a_payment() -> None:
         "customer_id": "cus_00000000000000000000000001",
         "brand": "visa",
         "last4": "4242",
+        "card_country": None,
         "initiator": "customer",
         "reference": "order-1001",
         "metadata": '[\n["a","é"]\n,\n["b","\\""]\n]',

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from payplatform._domain.audit import AuditEntry
 from payplatform._domain.events import Event
+from payplatform._domain.fees import FeeSchedule
 from payplatform._domain.ledger import Posting
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
@@ -20,7 +21,16 @@ from payplatform._domain.records import (
     WrappedKey,
 )
 
-Record = Merchant | Customer | PaymentMethod | Payment | Operation | SealedCard | WrappedKey
+Record = (
+    Merchant
+    | Customer
+    | PaymentMethod
+    | Payment
+    | Operation
+    | SealedCard
+    | WrappedKey
+    | FeeSchedule
+)
 """What has an id, a merchant and a version."""
 
 Subject = Payment | PaymentMethod

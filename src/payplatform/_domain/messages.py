@@ -86,7 +86,12 @@ class ReplyOutcome(StrEnum):
 
 @frozen(kw_only=True)
 class BankReply:
-    """The bank's answer; `operation_id` and `amount` are its echo and are compared with ours."""
+    """The bank's answer; `operation_id` and `amount` are its echo and are compared with ours.
+
+    Attributes:
+        card_country: where the card was issued (ISO 3166-1 alpha-2), in an approval; None where
+            the bank does not say.
+    """
 
     operation_id: str
     outcome: ReplyOutcome
@@ -96,6 +101,7 @@ class BankReply:
     action: Action | None = None
     expires_at: datetime | None = None
     network_transaction_id: str | None = None
+    card_country: str | None = None
     security_code: Check = Check.NOT_CHECKED
     postal_code: Check = Check.NOT_CHECKED
 

@@ -15,6 +15,7 @@ from payplatform._domain.changes import Changes, Receipt, Record, Subject
 from payplatform._domain.decisions import Step, World, open_entry
 from payplatform._domain.declines import Decline
 from payplatform._domain.events import Event
+from payplatform._domain.fees import FeeSchedule, fees_charged, fees_for
 from payplatform._domain.ledger import postings_of
 from payplatform._domain.operations import (
     ANSWERED_STATES,
@@ -39,6 +40,8 @@ def settle(
     target: Operation | None = None,
     method: PaymentMethod | None = None,
     others: Sequence[Operation] = (),
+    history: Sequence[Event] = (),
+    fees: FeeSchedule | None = None,
     world: World,
 ) -> Step | None:
     """Book what became of an operation.
@@ -50,6 +53,8 @@ def settle(
         target: for a resume, the operation that waits for the cardholder.
         method: the stored card, where its first use by its customer may be agreed by this.
         others: all operations of the payment, where something is taken back.
+        history: all its events, likewise.
+        fees: the schedule that counts now, if the merchant has one.
         world: the time and ids.
 
     Returns:
@@ -70,6 +75,8 @@ def settle(
             waiting=waiting,
             method=method,
             others=others,
+            history=history,
+            fees=fees,
             world=world,
         )
     if state is was and _action_of(step.subject) == _action_of(subject):
@@ -170,12 +177,22 @@ def _settled_payment(
     waiting: Operation | None,
     method: PaymentMethod | None,
     others: Sequence[Operation],
+    history: Sequence[Event],
+    fees: FeeSchedule | None,
     world: World,
 ) -> Step:
     moved = tuple(o for o in (waiting, operation) if o is not None)
     authorizing = _authorizing(moved)
+    payment = evolve(
+        payment,
+        open_operations=_still_open(payment, moved),
+        card_country=_card_country(payment, authorizing, verdict),
+    )
     change = _change(authorizing or operation, payment, others)
-    payment = evolve(payment, open_operations=_still_open(payment, moved))
+    if operation.state is OperationState.REVERSED:
+        change = evolve(change, fees=-fees_charged(operation, others, history))
+    else:
+        change = evolve(change, fees=fees_for(change, payment, fees))
     payment = evolve(
         payment,
         version=payment.version + 1,
@@ -317,6 +334,13 @@ def _held_until(
     if authorizing is None or authorizing.kind is not OperationKind.AUTHORIZE or lifetime_s is None:
         return None
     return operation.created_at + timedelta(seconds=lifetime_s)
+
+
+def _card_country(payment: Payment, authorizing: Operation | None, verdict: Verdict) -> str | None:
+    """Where the card is from that this verdict approves; else what was known before."""
+    if authorizing is None:
+        return payment.card_country
+    return None if verdict.reply is None else verdict.reply.card_country
 
 
 def _action(payment: Payment, operation: Operation, verdict: Verdict) -> Action | None:

@@ -121,6 +121,8 @@ class Payment:
         authorization_id: the operation that authorized it, which later ones name to the bank.
         expires_at: when the bank lets go of what is not captured; None if it never said.
         decline: why the bank said no, when the latest operation was declined; else None.
+        card_country: where the card was issued, as the bank said when it approved (ISO 3166-1
+            alpha-2); None where it did not say.
         replayed: whether this is an earlier outcome told again. Never stored, never compared.
     """
 
@@ -134,6 +136,7 @@ class Payment:
     customer_id: str | None = None
     brand: Brand
     last4: str
+    card_country: str | None = None
     initiator: Initiator = Initiator.CUSTOMER
     reference: str | None = None
     metadata: tuple[tuple[str, str], ...] = ()
@@ -191,6 +194,11 @@ class Payment:
     def disputed(self) -> Money:
         """What the cardholder's bank has taken back."""
         return self._money(self.facts.disputed)
+
+    @property
+    def fees(self) -> Money:
+        """What the merchant was charged for it."""
+        return self._money(self.facts.fees)
 
     @property
     def capturable(self) -> Money:

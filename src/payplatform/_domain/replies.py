@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 
 from payplatform._domain.declines import Decline, DeclineCode
 from payplatform._domain.events import Event
+from payplatform._domain.fees import is_country
 from payplatform._domain.messages import BankCapabilities, BankNotice, BankReply, ReplyOutcome
 from payplatform._domain.money import Money
 from payplatform._domain.operations import (
@@ -197,6 +198,7 @@ def _is_well_formed(reply: BankReply) -> bool:
         and isinstance(reply.security_code, Check)
         and isinstance(reply.postal_code, Check)
         and _is_time(reply.expires_at)
+        and (reply.card_country is None or is_country(reply.card_country))
         and all(_is_text(t, _TEXT_LIMIT) for t in (reply.reference, reply.network_transaction_id))
         and (action is None or (isinstance(action, Action) and _is_sound(action)))
     )

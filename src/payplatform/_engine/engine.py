@@ -12,6 +12,7 @@ from payplatform._engine.flow import Flow
 from payplatform._engine.limits import Limits
 from payplatform._engine.notices import Notices
 from payplatform._engine.pages import all_records
+from payplatform._engine.pricing import Pricing
 from payplatform._engine.recovery import Recovery
 from payplatform._engine.registry import Registry
 from payplatform._engine.revealing import Revealing
@@ -55,6 +56,7 @@ class Engine:
             now=now,
             new_id=new_id,
         )
+        self.pricing = Pricing(storage=storage, registry=self.registry, now=now, new_id=new_id)
         self.revealing = Revealing(
             registry=self.registry,
             vault=vault,

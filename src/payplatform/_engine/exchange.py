@@ -17,6 +17,7 @@ from payplatform._domain.audit import AuditEntry
 from payplatform._domain.changes import Changes, Subject
 from payplatform._domain.decisions import Step, World
 from payplatform._domain.events import Event
+from payplatform._domain.fees import FeeSchedule, schedule_at
 from payplatform._domain.invariants import has_room
 from payplatform._domain.messages import BankReply, CardDetails, request_for, reversal_of
 from payplatform._domain.operations import (
@@ -228,13 +229,16 @@ class Exchange:
         if next_state(operation.state, verdict.trigger) is None:
             verdict = unclear(Doubt.OUT_OF_PLACE)
         waiting = self.target(operation) if operation.kind is OperationKind.RESUME else None
+        is_taken_back = verdict.trigger is Trigger.TAKEN_BACK
         return settle(
             operation,
             subject,
             self._scheduled(operation, verdict, world.now),
             target=waiting,
             method=self._agreeing_method(waiting or operation, subject),
-            others=self._operations(subject) if verdict.trigger is Trigger.TAKEN_BACK else (),
+            others=self._operations(subject) if is_taken_back else (),
+            history=self.history(subject) if is_taken_back else (),
+            fees=self._fees(operation, verdict, world.now),
             world=world,
         )
 
@@ -244,6 +248,12 @@ class Exchange:
         if credential is None or not credential.first_use or not isinstance(subject, Payment):
             return None
         return self.storage.get(subject.merchant_id, PaymentMethod, subject.payment_method_id)
+
+    def _fees(self, operation: Operation, verdict: Verdict, now: datetime) -> FeeSchedule | None:
+        """The schedule that counts now, where something may be charged for by it."""
+        if next_state(operation.state, verdict.trigger) is not OperationState.SUCCEEDED:
+            return None
+        return schedule_at(all_records(self.storage, operation.merchant_id, FeeSchedule), now)
 
     def _note_late(self, stored: Operation, verdict: Verdict) -> None:
         """Put a late answer on record, and a contradiction before a person."""

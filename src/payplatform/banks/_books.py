@@ -58,6 +58,7 @@ class Order:
     final: bool = field(default=False, converter=bool)
     brand: str | None = None
     last4: str | None = None
+    country: str | None = None
     decline_code: DeclineCode | None = field(default=None, converter=optional(DeclineCode))
     bank_code: str | None = None
     advice_code: str | None = None
@@ -206,7 +207,7 @@ _INDEXES: Final = (
 )
 # Marks a file as a simulated bank's: "PaSB". The version is raised when a column changes.
 _APPLICATION_ID: Final = 0x50615342
-_VERSION: Final = 2
+_VERSION: Final = 3
 _BUSY_S: Final = 30.0
 
 

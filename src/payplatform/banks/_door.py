@@ -69,6 +69,7 @@ def _with_card(
         postal_code=Check.NOT_CHECKED if details.postal_code is None else card.postal_code,
         refunds=card.refunds,
         taken_back=card.takes_captures_back,
+        country=card.country,
     )
 
 

@@ -64,6 +64,7 @@ class TestCard:
         refunds: what becomes of refunds.
         takes_captures_back: whether a capture is approved, and after a while taken back.
         fault: what goes wrong on the wire each time this card is sent.
+        country: where it was issued (ISO 3166-1 alpha-2); None where the bank does not know.
     """
 
     __test__: ClassVar[bool] = False  # pytest takes it for a test otherwise
@@ -79,6 +80,7 @@ class TestCard:
     refunds: Refunds = Refunds.APPROVED
     takes_captures_back: bool = False
     fault: Fault | None = None
+    country: str | None = "US"
 
     @property
     def brand(self) -> Brand:
@@ -95,8 +97,8 @@ class TestCard:
         return "approved" if self.decline is None else str(self.decline)
 
 
-def _approved(number: str, words: str = "Approved.") -> TestCard:
-    return TestCard(number=number, words=words)
+def _approved(number: str, words: str = "Approved.", country: str = "US") -> TestCard:
+    return TestCard(number=number, words=words, country=country)
 
 
 def _declined(
@@ -139,6 +141,11 @@ TEST_CARDS: tuple[TestCard, ...] = (
     _approved("36227206271667", "Approved; a number of 14 digits."),
     _approved("3566002020360505"),
     _approved("6200000000000005"),
+    # Approved, and issued elsewhere than the others.
+    _approved("4000002760000016", "Approved; issued in Germany.", "DE"),
+    _approved("4000002500000003", "Approved; issued in France.", "FR"),
+    _approved("4000008260000000", "Approved; issued in the United Kingdom.", "GB"),
+    _approved("4000000760000002", "Approved; issued in Brazil.", "BR"),
     # Declined, under the well-known numbers.
     _declined("4000000000000002", DeclineCode.GENERIC_DECLINE, "no reason given"),
     _declined("4000000000009995", DeclineCode.INSUFFICIENT_FUNDS, "not enough money"),
@@ -286,7 +293,7 @@ TEST_CARDS: tuple[TestCard, ...] = (
 )
 """Every test card. Numbers are unique, Luhn-valid, and nobody's."""
 
-UNLISTED = TestCard(number="", words="Approved, like every card that is not listed.")
+UNLISTED = TestCard(number="", words="Approved, like every card that is not listed.", country=None)
 
 _BY_NUMBER: Mapping[str, TestCard] = MappingProxyType({card.number: card for card in TEST_CARDS})
 

@@ -518,6 +518,7 @@ def _reply(answer: Answer) -> BankReply:
         action=action,
         expires_at=None if action else answer.expires_at,
         network_transaction_id=answer.network_transaction_id,
+        card_country=answer.country,
         security_code=answer.security_code,
         postal_code=answer.postal_code,
     )

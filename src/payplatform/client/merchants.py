@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING
 
+from payplatform._domain.fees import FeeRate, FeeSchedule
 from payplatform._domain.records import Merchant
 from payplatform._domain.text import clean_id, clean_text
-from payplatform.client._room import NAME_LENGTH, a_caller, optional_metadata
+from payplatform.client._room import NAME_LENGTH, a_caller, a_time, optional_metadata
+from payplatform.errors import ErrorCode, InvalidRequest
 
 if TYPE_CHECKING:
     from payplatform._engine.engine import Engine
@@ -66,6 +69,51 @@ class Merchants:
         """
         return self._engine().registry.merchants()
 
+    def set_fees(
+        self,
+        merchant_id: str,
+        *,
+        rates: Iterable[FeeRate],
+        counts_from: datetime | None = None,
+    ) -> FeeSchedule:
+        """Say what a merchant is charged from a time on.
+
+        Each fee is booked with what it is for, in the same commit. What a schedule charged stays
+        when the next one begins to count.
+
+        Args:
+            merchant_id: `mer_...`.
+            rates: its prices; the first that fits a charge is the one. None at all ends the fees.
+            counts_from: since when, with a time zone, and not in the past; now by default.
+
+        Returns:
+            The schedule.
+
+        Raises:
+            InvalidRequest: an argument breaks its rule, or the time is over.
+            NotFound: there is no such merchant.
+            StorageUnavailable: the store failed.
+        """
+        return self._engine().pricing.set(
+            a_merchant_id(merchant_id), _rates(rates), a_time(counts_from, field="counts_from")
+        )
+
+    def fees(self, merchant_id: str) -> Iterator[FeeSchedule]:
+        """Every schedule of fees that a merchant has had, newest first.
+
+        Args:
+            merchant_id: `mer_...`.
+
+        Returns:
+            A lazy iterator.
+
+        Raises:
+            InvalidRequest: that is no merchant's id.
+            NotFound: there is no such merchant.
+            StorageUnavailable: the store failed.
+        """
+        return self._engine().pricing.schedules(a_merchant_id(merchant_id))
+
     def erase(
         self, merchant_id: str, *, actor: str | None = None, origin: str | None = None
     ) -> None:
@@ -88,6 +136,15 @@ class Merchants:
         self._engine().registry.erase_merchant(
             a_merchant_id(merchant_id), caller=a_caller(actor, origin)
         )
+
+
+def _rates(rates: object) -> tuple[FeeRate, ...]:
+    given = tuple(rates) if isinstance(rates, Iterable) else None
+    if given is None or not all(isinstance(rate, FeeRate) for rate in given):
+        raise InvalidRequest(
+            "rates must be several of FeeRate", code=ErrorCode.TYPE_INVALID, field="rates"
+        )
+    return given
 
 
 def a_merchant_id(merchant_id: str) -> str:

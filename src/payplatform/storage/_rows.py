@@ -29,6 +29,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 from payplatform._domain.audit import AuditEntry
 from payplatform._domain.changes import Receipt, Subject
 from payplatform._domain.events import Event
+from payplatform._domain.fees import FeeSchedule
 from payplatform._domain.ledger import Posting
 from payplatform._domain.money import Money
 from payplatform._domain.operations import Operation
@@ -372,6 +373,7 @@ PAYMENTS: Final = Layout(
 OPERATIONS: Final = Layout(Operation, "operations", guard="epoch")
 SEALED_CARDS: Final = Layout(SealedCard, "sealed_cards")
 WRAPPED_KEYS: Final = Layout(WrappedKey, "wrapped_keys")
+FEE_SCHEDULES: Final = Layout(FeeSchedule, "fee_schedules")
 EVENTS: Final = Layout(Event, "events", prefix="change_", place=("subject_id", "number"))
 POSTINGS: Final = Layout(
     Posting, "postings", key="subject_id", place=("subject_id", "event_number", "line")
@@ -389,6 +391,7 @@ RECORDS: Final[Mapping[type, Layout[Any]]] = MappingProxyType(
             OPERATIONS,
             SEALED_CARDS,
             WRAPPED_KEYS,
+            FEE_SCHEDULES,
         )
     }
 )

@@ -448,9 +448,32 @@ def _books(db: Database) -> None:
         db.execute(statement)
 
 
+_FEES: Final = (
+    """
+    CREATE TABLE fee_schedules (
+        id TEXT NOT NULL,
+        merchant_id TEXT NOT NULL,
+        version INTEGER NOT NULL CHECK (version >= 1),
+        counts_from INTEGER NOT NULL,
+        rates TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        row_digest BLOB,
+        PRIMARY KEY (merchant_id, id)
+    ) STRICT
+    """,
+    "ALTER TABLE payments ADD COLUMN card_country TEXT CHECK (length(card_country) = 2)",
+)
+
+
+def _fees(db: Database) -> None:
+    """Of the payments before this schema nobody knows where their cards were issued."""
+    for statement in _FEES:
+        db.execute(statement)
+
+
 MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (
     *(_first, _rotation, _limits, _audit),
-    _books,
+    *(_books, _fees),
 )
 """Each brings a file from the user version that is its place here to the next one."""
 

@@ -21,6 +21,7 @@ from payplatform._domain._iso4217 import EXPONENTS
 from payplatform._domain.audit import AuditEntry, AuditKind
 from payplatform._domain.cards import Brand
 from payplatform._domain.events import EVENT_TYPES, Event
+from payplatform._domain.fees import FeeKind, FeeRate, FeeSchedule
 from payplatform._domain.ledger import Account, Posting
 from payplatform._domain.money import MAX_MINOR, Money
 from payplatform._domain.operations import Operation, OperationKind, OperationState
@@ -46,6 +47,7 @@ PREFIXES: Final[Mapping[type, str]] = MappingProxyType(
         Operation: "op",
         SealedCard: "tok",
         WrappedKey: "dek",
+        FeeSchedule: "fee",
         Event: "evt",
         AuditEntry: "aud",
     }
@@ -169,6 +171,19 @@ def a_wrapped_key(merchant_id: str, number: int = 1, **otherwise: Any) -> Wrappe
     return evolve(key, **otherwise)
 
 
+def a_fee_schedule(merchant_id: str, number: int = 1, **otherwise: Any) -> FeeSchedule:
+    """A schedule with one price: 1.4 % and 25 cents."""
+    rate = FeeRate(kind=FeeKind.CAPTURE, currency="EUR", share_ppm=14_000, fixed_minor=25)
+    schedule = FeeSchedule(
+        id=an_id(FeeSchedule, number),
+        merchant_id=merchant_id,
+        counts_from=NOW,
+        rates=(rate,),
+        created_at=NOW,
+    )
+    return evolve(schedule, **otherwise)
+
+
 def an_event(merchant_id: str, number: int = 1, **otherwise: Any) -> Event:
     """The first payment's event with that number."""
     event = Event(
@@ -223,6 +238,7 @@ EXAMPLES: Final[Mapping[type, Callable[..., Any]]] = MappingProxyType(
         Operation: an_operation,
         SealedCard: a_sealed_card,
         WrappedKey: a_wrapped_key,
+        FeeSchedule: a_fee_schedule,
     }
 )
 """Who makes an example of each kind of record."""
@@ -270,6 +286,7 @@ def _digits(least: int, most: int) -> st.SearchStrategy[str]:
     return st.text("0123456789", min_size=least, max_size=most)
 
 
+_countries: Final = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=2, max_size=2)
 _bank_codes: Final = st.none() | st.text("ABCdef059-", min_size=1, max_size=8)
 
 _BY_NAME: Final[Mapping[str, st.SearchStrategy[Any]]] = MappingProxyType(
@@ -289,6 +306,9 @@ _BY_NAME: Final[Mapping[str, st.SearchStrategy[Any]]] = MappingProxyType(
         "expiry_year": st.integers(2000, 2199),
         "bin": _digits(6, 8),
         "last4": _digits(4, 4),
+        "card_country": st.none() | _countries,
+        "countries": st.lists(_countries, max_size=3).map(tuple),
+        "share_ppm": st.integers(0, 1_000_000),
         "bank_code": _bank_codes,
         "advice_code": _bank_codes,
     }
