@@ -117,6 +117,8 @@ class Counter:
                 "actor": "Ada",
                 "reason": "looked it up",
             },
+            "vault.on_behalf_of": {"actor": "Ada"},
+            "shop.vault.on_behalf_of": {"actor": "Ada"},
             "vault.retire": {"unused_for": timedelta(days=1)},
             "shop.vault.retire": {"unused_for": timedelta(days=1)},
             "shop.vault.export": {"public_key": PUBLIC_KEY, "actor": "Ada", "purpose": "moving"},

@@ -163,6 +163,10 @@ ARGUMENTS: dict[str, dict[str, tuple[Bad, ...]]] = {
         f"{whose}vault.{name}": arguments
         for whose in ("", "shop.")
         for name, arguments in {
+            "on_behalf_of": {
+                "actor": text(200, optional=False),
+                "origin": text(200, optional=True),
+            },
             "retire": {"unused_for": bad.TIME_UNUSED, "limit": bad.PART},
             "rotate_data_key": {"older_than": bad.AGE},
             "rotate_fingerprint_key": {"older_than": bad.AGE},
