@@ -119,6 +119,7 @@ class Counter:
             },
             "vault.on_behalf_of": {"actor": "Ada"},
             "shop.vault.on_behalf_of": {"actor": "Ada"},
+            "shop.ledger.balance": {"account": "fees", "currency": "EUR"},
             "vault.retire": {"unused_for": timedelta(days=1)},
             "shop.vault.retire": {"unused_for": timedelta(days=1)},
             "shop.vault.export": {"public_key": PUBLIC_KEY, "actor": "Ada", "purpose": "moving"},
