@@ -5,6 +5,7 @@ from payplatform._domain.cards import Brand, Card
 from payplatform._domain.declines import Advice, Decline, DeclineCode, DeclineKind
 from payplatform._domain.events import Event
 from payplatform._domain.fees import FeeKind, FeeRate, FeeSchedule
+from payplatform._domain.ledger import Account, Entry, Posting
 from payplatform._domain.limits import Limit, RetryRule
 from payplatform._domain.money import Money
 from payplatform._domain.operations import Initiator, Operation, OperationKind, OperationState
@@ -33,6 +34,7 @@ from payplatform.errors import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "Account",
     "Action",
     "Advice",
     "AuditEntry",
@@ -50,6 +52,7 @@ __all__ = [
     "DeclineKind",
     "Declined",
     "DoctorReport",
+    "Entry",
     "ErrorCode",
     "Event",
     "FeeKind",
@@ -74,6 +77,7 @@ __all__ = [
     "Payment",
     "PaymentMethod",
     "PaymentStatus",
+    "Posting",
     "RecoveryReport",
     "RetryRule",
     "RotationReport",

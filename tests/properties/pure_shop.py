@@ -18,6 +18,7 @@ from payplatform._domain.commands import Command, Verb
 from payplatform._domain.decisions import Step, World, follow_up, retry_payment, start_payment
 from payplatform._domain.declines import Decline, DeclineCode
 from payplatform._domain.events import Event
+from payplatform._domain.fees import FeeRate, FeeSchedule
 from payplatform._domain.invariants import Finding, broken_in_payment
 from payplatform._domain.ledger import Posting
 from payplatform._domain.messages import BankCapabilities, BankReply, ReplyOutcome
@@ -67,6 +68,17 @@ METHOD = PaymentMethod(
     fingerprint=b"f",
     created_at=START,
     updated_at=START,
+)
+
+FEES = FeeSchedule(
+    id="fee_1",
+    merchant_id=MERCHANT,
+    counts_from=START,
+    rates=(
+        FeeRate(kind="capture", currency="EUR", share_ppm=14_500, fixed_minor=25),
+        FeeRate(kind="refund", currency="EUR", fixed_minor=10),
+    ),
+    created_at=START,
 )
 
 
@@ -130,6 +142,9 @@ class PureShop:
             self.payment,
             verdict,
             target=target if is_resume else None,
+            others=tuple(self.operations.values()),
+            history=tuple(self.events),
+            fees=FEES,
             world=self.world(),
         )
 

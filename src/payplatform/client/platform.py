@@ -20,6 +20,7 @@ from payplatform._engine.settings import Settings
 from payplatform.client._room import a_caller, a_count
 from payplatform.client.audit import Audit, Journal
 from payplatform.client.customers import Customers
+from payplatform.client.ledger import Ledger
 from payplatform.client.merchants import Merchants, a_merchant_id
 from payplatform.client.notices import Notices
 from payplatform.client.operations import Operations
@@ -322,6 +323,7 @@ class MerchantClient:
         payments: taking money and giving it back.
         operations: the requests to the bank.
         vault: the keys that its cards are under, and taking the cards elsewhere.
+        ledger: the books: what every account shows, and why.
         journal: whether what is stored is what was written.
         audit: who did what with cards and books.
     """
@@ -335,6 +337,7 @@ class MerchantClient:
         self.payments = Payments(engine, merchant_id, caller)
         self.operations = Operations(engine, merchant_id, caller)
         self.vault = MerchantVault(engine, merchant_id, caller)
+        self.ledger = Ledger(engine, merchant_id)
         self.journal = Journal(engine, merchant_id)
         self.audit = Audit(engine, merchant_id)
 
