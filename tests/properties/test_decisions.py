@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pure_shop import (
     CAN_ALL,
     FACTS,
+    FEES,
     FOLLOW_UPS,
     LIFETIME,
     METHOD,
@@ -28,6 +29,7 @@ from pure_shop import (
 
 from payplatform._domain.commands import Command, Verb
 from payplatform._domain.decisions import Step, World, open_entry, take_over, verify_method
+from payplatform._domain.fees import FeeKind
 from payplatform._domain.messages import BankReply, ReplyOutcome
 from payplatform._domain.money import Money
 from payplatform._domain.operations import (
@@ -146,7 +148,8 @@ def test_a_final_capture_releases_the_rest_when_it_succeeds_and_only_then(
 
     shop.answer(capture, Trigger.APPROVED)
     rest = before.uncaptured - amount
-    assert shop.payment.facts == before + Facts(captured=amount, voided=rest)
+    fee = FEES.fee_minor(FeeKind.CAPTURE, amount, shop.payment)
+    assert shop.payment.facts == before + Facts(captured=amount, voided=rest, fees=fee)
     assert shop.payment.facts.uncaptured == 0
 
 
@@ -323,7 +326,8 @@ def test_a_success_taken_back_undoes_what_it_did(shop: PureShop, data: st.DataOb
 
     assert shop.answer(refund.id, Trigger.TAKEN_BACK)
     assert shop.operations[refund.id].state is S.REVERSED
-    assert shop.payment.facts == before + Facts(refunded=-refund.amount.amount_minor)
+    amount, fee = refund.amount.amount_minor, FEES.fee_minor(FeeKind.REFUND, 1, shop.payment)
+    assert shop.payment.facts == before + Facts(refunded=-amount, fees=-fee)
     assert shop.findings() == []
 
 

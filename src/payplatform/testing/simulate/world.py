@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 from attrs import evolve
 
 from payplatform._domain.cards import Card
+from payplatform._domain.fees import FeeRate
 from payplatform.banks.simulated import FAULTS, FULL_CAPABILITIES, Call, Fault, SimulatedBank
 from payplatform.client import PayPlatform
 from payplatform.errors import CommitUncertain, Conflict, StorageBusy, StorageUnavailable
@@ -151,6 +152,10 @@ class FileShelf:
             self._open.pop().close()
 
 
+_RATES: Final = (
+    FeeRate(kind="capture", share_ppm=14_000),
+    FeeRate(kind="refund", share_ppm=1_500),
+)
 _LOSSES: Final = (Loss.DROPPED, Loss.HALVED, Loss.SCATTERED, Loss.TORN)
 
 
@@ -231,6 +236,8 @@ class World:
         self.processes = [Process(self), Process(self)]
         pay = self.processes[0].pay
         self.merchants = [pay.merchants.create(name=f"M{n}").id for n in range(merchants)]
+        for merchant_id in self.merchants:
+            pay.merchants.set_fees(merchant_id, rates=_RATES)
         self._methods: dict[tuple[str, str, bool], str] = {}
         self._customers: dict[str, str] = {}
 
