@@ -11,6 +11,7 @@ from payplatform._domain.money import Money
 from payplatform._domain.operations import Initiator, Operation, OperationKind, OperationState
 from payplatform._domain.payments import Action, Payment, PaymentStatus
 from payplatform._domain.records import Customer, Merchant, PaymentMethod, Verification
+from payplatform._domain.statements import CurrencyStatement, Month, Statement
 from payplatform._engine.doctor import DoctorReport
 from payplatform._engine.recovery import RecoveryReport
 from payplatform._engine.settings import Settings
@@ -46,6 +47,7 @@ __all__ = [
     "ChainHead",
     "ChainReport",
     "Conflict",
+    "CurrencyStatement",
     "Customer",
     "Decline",
     "DeclineCode",
@@ -66,6 +68,7 @@ __all__ = [
     "Merchant",
     "MerchantClient",
     "Money",
+    "Month",
     "NotAllowed",
     "NotFound",
     "Operation",
@@ -82,6 +85,7 @@ __all__ = [
     "RetryRule",
     "RotationReport",
     "Settings",
+    "Statement",
     "StorageUnavailable",
     "VaultError",
     "VaultStatus",

@@ -129,6 +129,23 @@ def postings_of(event: Event, currency: str) -> tuple[Posting, ...]:
     )
 
 
+def movements(entry: Entry) -> Iterator[tuple[str, int]]:
+    """The facts that a whole entry says have grown, each with by how much; memoranda left out.
+
+    Lines come in pairs, debited first, as the rules have them: a pair of accounts tells the fact.
+    """
+    for debited, credited in zip(entry.lines[::2], entry.lines[1::2], strict=True):
+        fact = _MONEY_FACTS.get((debited.account, credited.account))
+        if fact is not None:
+            yield fact, debited.amount_minor
+
+
+_MEMORANDA = frozenset({Account.ISSUER_HOLDS, Account.UNCAPTURED})
+_MONEY_FACTS = {
+    (debited, credited): fact for fact, debited, credited in RULES if debited not in _MEMORANDA
+}
+
+
 def balances(facts: Facts) -> dict[Account, int]:
     """What the accounts must show for these facts, in minor units."""
     totals: Counter[Account] = Counter()

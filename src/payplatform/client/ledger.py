@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from payplatform._domain.ledger import Account, Entry, entries_of
 from payplatform._domain.money import Money, currency_code
+from payplatform._domain.statements import Month, Statement, statement
 from payplatform._domain.text import clean_id
 from payplatform._engine.pages import all_lines
 from payplatform.client._room import Room, a_time
@@ -15,6 +16,8 @@ from payplatform.errors import ErrorCode, InvalidRequest
 from payplatform.ports import LineFilter
 
 _SUBJECTS: Final = ("pay", "po", "stl")
+_MOMENT: Final = timedelta(microseconds=1)
+"""The finest step of a time in the books."""
 
 
 class Ledger(Room):
@@ -93,6 +96,28 @@ class Ledger(Room):
             until=a_time(until, field="until"),
         )
         return entries_of(all_lines(self._engine.storage, self._merchant_id, where))
+
+    def statement(self, *, month: str) -> Statement:
+        """What happened in a month, and what is left at its end.
+
+        Args:
+            month: such as "2030-01"; months begin and end in UTC.
+
+        Returns:
+            The statement; for a month that is not over, as far as it goes.
+
+        Raises:
+            InvalidRequest: that is no month.
+            StorageUnavailable: the store failed.
+        """
+        when = Month.of(month)
+        return statement(
+            merchant_id=self._merchant_id,
+            merchant_name=self._engine.registry.merchant(self._merchant_id).name,
+            month=when,
+            opening=self.trial_balance(at=when.since - _MOMENT),
+            entries=self.entries(since=when.since, until=when.until),
+        )
 
 
 def _an_account(value: object) -> Account:
