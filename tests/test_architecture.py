@@ -43,6 +43,8 @@ PLANTED = [
     (HOUSE, "keys.local", "from payplatform._engine import vault"),
     (HOUSE, "client", "from payplatform import cli"),
     (HOUSE, "client", "def late() -> None:\n    import payplatform.testing"),
+    (HOUSE, "client", "from payplatform import reports"),
+    (HOUSE, "reports", "import payplatform.cli"),
     (HOUSE, "cli", "import payplatform.testing"),
     (HOUSE, "testing", "import payplatform.cli"),
     (HOUSE, "storage.memory", "import payplatform"),
@@ -69,6 +71,7 @@ PLANTED = [
     (LIMITER_PACKAGES, "storage.sqlite_limiter", "import redis"),
     (LIMITER_PACKAGES, "client", "def late() -> None:\n    import redis"),
     (OPTIONAL, "client", "import rich"),
+    (OPTIONAL, "_engine.flow", "def late() -> None:\n    import matplotlib"),
     (OPTIONAL, "storage.sqlite", "import click"),
     (OPTIONAL, "banks.simulated", "import hypothesis"),
 ]

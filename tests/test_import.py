@@ -10,6 +10,7 @@ NOT_AT_IMPORT = [
     "click",
     "hvac",
     "hypothesis",
+    "matplotlib",
     "pkcs11",
     "pytest",
     "requests",

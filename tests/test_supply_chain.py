@@ -26,6 +26,7 @@ DISTRIBUTIONS = packages_distributions()
 BEHIND_EXTRAS = (
     *("cli/", "testing/"),
     *("keys/aws.py", "keys/pkcs11.py", "keys/transit.py"),
+    "reports/_page.py",
     "storage/redis_limiter.py",
 )
 

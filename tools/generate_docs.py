@@ -26,7 +26,16 @@ import click
 from error_words import ERROR_WORDS
 from state_diagram import state_diagram
 
-from payplatform import Advice, Brand, DeclineCode, DeclineKind, OperationKind, Settings, errors
+from payplatform import (
+    Advice,
+    Brand,
+    DeclineCode,
+    DeclineKind,
+    FeeRate,
+    OperationKind,
+    Settings,
+    errors,
+)
 from payplatform._domain._iso4217 import EXPONENTS
 from payplatform._domain.brands import RANGES, RULES
 from payplatform._domain.declines import (
@@ -425,6 +434,8 @@ def _fields(kind: Any) -> str:
 
 
 def _default(value: Any) -> str:
+    if value is attrs.NOTHING:
+        return "none: it has to be given"
     is_table = isinstance(value, tuple) and any(map(attrs.has, map(type, value)))
     return "below" if is_table else code(value)
 
@@ -437,6 +448,12 @@ def _sentence(words: str | None) -> str:
 def settings() -> str:
     """Every setting with its default."""
     return _fields(Settings)
+
+
+@section("fee-rate")
+def fee_rate() -> str:
+    """What a price consists of."""
+    return _fields(FeeRate)
 
 
 @section("limits")

@@ -34,6 +34,7 @@ def test_there_are_all_the_commands() -> None:
         *("demo", "init", "cards"),
         *("charge", "authorize", "capture", "void", "refund", "retry", "resume"),
         *("list", "show", "recover", "unresolved", "resolve", "doctor", "vault"),
+        *("ledger", "statement", "chart", "report", "export"),
     ] == COMMANDS
 
 
@@ -101,7 +102,10 @@ def run_example(shell: Shell, line: str, payment: str) -> Said:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_each_example_runs_as_it_stands(shell: Shell, command: str) -> None:
+def test_each_example_runs_as_it_stands(
+    shell: Shell, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where one writes a file
     payment = payment_for(command, shell)
 
     for example in examples_of(help_of(command)):

@@ -18,6 +18,7 @@ import click
 from rich.text import Text
 
 import payplatform
+from payplatform.cli._books import chart, export, ledger, report, statement
 from payplatform.cli._card_input import refuse_card_numbers, without_digits
 from payplatform.cli._care import doctor, recover, resolve, unresolved
 from payplatform.cli._demo import demo
@@ -203,5 +204,6 @@ for _command in (
     *(demo, init, cards),
     *(charge, authorize, capture, void, refund, retry, resume),
     *(list_, show, recover, unresolved, resolve, doctor, vault),
+    *(ledger, statement, chart, report, export),
 ):
     app.add_command(_command)

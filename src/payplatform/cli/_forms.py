@@ -6,6 +6,7 @@ Law of this file: keys are API, never renamed, and always there; what is not kno
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,12 +14,14 @@ from attrs import asdict
 
 from payplatform._domain.declines import Decline
 from payplatform._domain.events import Event
+from payplatform._domain.ledger import Entry
 from payplatform._domain.money import Money
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
 from payplatform._domain.records import Merchant
 from payplatform._engine.doctor import DoctorReport
 from payplatform._engine.recovery import RecoveryReport
+from payplatform.reports import Figures
 
 Form = dict[str, Any]
 
@@ -59,7 +62,7 @@ def payment(value: Payment) -> Form:
         **{name: money(getattr(value, name)) for name in _AMOUNTS},
         "payment_method": value.payment_method_id,
         "customer": value.customer_id,
-        "card": {"brand": value.brand, "last4": value.last4},
+        "card": {"brand": value.brand, "last4": value.last4, "country": value.card_country},
         "initiated_by": value.initiator,
         "reference": value.reference,
         "metadata": dict(value.metadata),
@@ -81,7 +84,7 @@ def payment(value: Payment) -> Form:
 
 
 _AMOUNTS = (
-    *("amount", "authorized", "captured", "voided", "expired", "refunded", "disputed"),
+    *("amount", "authorized", "captured", "voided", "expired", "refunded", "disputed", "fees"),
     *("capturable", "voidable", "refundable"),
 )
 
@@ -122,6 +125,50 @@ def operation(value: Operation) -> Form:
         "known": list(value.known),
         "next_step": value.next_step,
     }
+
+
+def entry(value: Entry) -> Form:
+    """What one event did to the books."""
+    return {
+        "subject": value.subject_id,
+        "event": value.event_number,
+        "at": moment(value.at),
+        "lines": [
+            {
+                "account": line.account,
+                "amount": money(Money.minor(line.amount_minor, line.currency)),
+            }
+            for line in value.lines
+        ],
+    }
+
+
+def figures(value: Figures) -> Form:
+    """What was taken, approved and declined, day by day and in all."""
+    return {
+        "merchant": value.merchant_id,
+        "captured": _per_currency(value.captured),
+        "refunded": _per_currency(value.refunded),
+        "fees": _per_currency(value.fees),
+        "approved": value.approved,
+        "declined": value.declined,
+        "approval_rate": value.approval_rate,
+        "declines": dict(value.declines),
+        "days": [
+            {
+                "date": day.date.isoformat(),
+                "captured": _per_currency(day.captured),
+                "approved": day.approved,
+                "declined": day.declined,
+                "approval_rate": day.approval_rate,
+            }
+            for day in value.days
+        ],
+    }
+
+
+def _per_currency(amounts: Mapping[str, Money]) -> Form:
+    return {currency: money(amount) for currency, amount in amounts.items()}
 
 
 def merchant(value: Merchant) -> Form:

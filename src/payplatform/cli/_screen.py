@@ -140,7 +140,7 @@ def _payment_rows(payment: Payment) -> Iterable[tuple[str, RenderableType | None
     yield "next", _next_words(payment)
 
 
-_AMOUNTS = ("authorized", "captured", "voided", "expired", "refunded", "disputed")
+_AMOUNTS = ("authorized", "captured", "voided", "expired", "refunded", "disputed", "fees")
 
 
 def _status_line(payment: Payment) -> Text:

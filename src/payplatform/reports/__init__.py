@@ -7,6 +7,7 @@ harmless before it goes into a file that another program opens.
 
 from payplatform.reports._exports import entries_csv, payments_csv
 from payplatform.reports._figures import Day, Figures, figures
+from payplatform.reports._page import report_html
 from payplatform.reports._statements import statement_csv, statement_form, statement_markdown
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "entries_csv",
     "figures",
     "payments_csv",
+    "report_html",
     "statement_csv",
     "statement_form",
     "statement_markdown",

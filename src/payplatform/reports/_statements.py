@@ -10,7 +10,7 @@ from payplatform._domain.statements import CurrencyStatement, Statement
 from payplatform.reports._cells import csv_lines
 from payplatform.reports._exports import plain
 
-_LINES: Final = (
+LINES: Final = (
     # name, words, the sign it has in what the merchant has coming
     ("opening", "Coming to you at the beginning", 1),
     ("captured", "Taken from cardholders", 1),
@@ -20,11 +20,14 @@ _LINES: Final = (
     ("set_aside", "Set aside for payouts", -1),
     ("closing", "Coming to you at the end", 1),
 )
-_BESIDES: Final = (
+"""What makes up a statement, in its order."""
+
+BESIDES: Final = (
     ("settled", "Settled by the acquirer"),
     ("acquirer_fees", "Kept of it by the acquirer"),
     ("paid_out", "Paid out to your bank"),
 )
+"""What happened at the bank meanwhile, each with its words."""
 
 
 def statement_markdown(statement: Statement) -> str:
@@ -78,29 +81,29 @@ def statement_form(statement: Statement) -> dict[str, Any]:
 
 
 def _names() -> Iterator[str]:
-    yield from (name for name, _, _ in _LINES)
-    yield from (name for name, _ in _BESIDES)
+    yield from (name for name, _, _ in LINES)
+    yield from (name for name, _ in BESIDES)
 
 
 def _tables(part: CurrencyStatement) -> Iterator[str]:
     yield _table(("", part.currency), [(words, plain(m)) for words, m in _signed(part)])
-    besides = [(words, plain(getattr(part, name))) for name, words in _BESIDES]
+    besides = [(words, plain(getattr(part, name))) for name, words in BESIDES]
     yield _table(("At the bank", part.currency), besides)
     shown = [(f"`{account}`", plain(money)) for account, money in part.balances.items() if money]
     yield _table(("Account at the end (a credit is negative)", part.currency), shown)
 
 
 def _signed(part: CurrencyStatement) -> Iterator[tuple[str, Money]]:
-    for name, words, sign in _LINES:
+    for name, words, sign in LINES:
         yield words, getattr(part, name) * sign
 
 
 def _rows(statement: Statement) -> Iterator[tuple[object, ...]]:
     for part in statement.currencies:
         head = (statement.month, part.currency)
-        for name, _, sign in _LINES:
+        for name, _, sign in LINES:
             yield (*head, name, plain(getattr(part, name) * sign))
-        for name, _ in _BESIDES:
+        for name, _ in BESIDES:
             yield (*head, name, plain(getattr(part, name)))
         for account, money in part.balances.items():
             yield (*head, f"balance of {account}", plain(money))
