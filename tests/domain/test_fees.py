@@ -144,7 +144,8 @@ def test_the_schedule_that_began_last_counts_and_of_two_at_once_the_newer(
         if begun and (expected is None or one.counts_from >= expected.counts_from):
             expected = one
 
-    assert schedule_at(reversed(schedules), START + day * DAY) == expected
+    for told in (schedules, list(reversed(schedules))):
+        assert schedule_at(told, START + day * DAY) == expected
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,8 @@ def statement(session: Session, *, month: str, form: str) -> Exit:
 def export(session: Session, *, what: str, month: str | None) -> Exit:
     """All payments, or all lines of the books, as CSV.
 
-    They are written as they are read, however many there are; with --json, in one document. A text that a spreadsheet would take for a formula gets an apostrophe in front.
+    They are written as they are read, however many there are; with --json, in one document. A text
+    that a spreadsheet would take for a formula gets an apostrophe in front.
     """
     when = None if month is None else Month.of(month)
     since, until = (None, None) if when is None else (when.since, when.until)
