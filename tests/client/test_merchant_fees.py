@@ -85,6 +85,16 @@ def test_the_price_depends_on_the_card_and_where_the_bank_says_it_is_from(
     assert payment.fees == eur(fee)
 
 
+def test_where_a_card_is_from_is_known_for_every_later_capture(till: Till) -> None:
+    """The bank says it when it approves, and need not say it again."""
+    payment = till.held("100", GERMAN)
+    till.shop.payments.capture(payment.id, eur("60"), idempotency_key="one")
+    payment = till.shop.payments.capture(payment.id, eur("40"), idempotency_key="two")
+
+    assert payment.card_country == "DE"
+    assert payment.fees == eur("0.40")
+
+
 def test_each_capture_is_charged_for_and_holding_money_is_not(till: Till) -> None:
     payment = till.held("100")
     assert not payment.fees

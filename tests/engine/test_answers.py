@@ -99,6 +99,8 @@ GARBLED: dict[str, dict[str, Any]] = {
     "a huge reference": {"reference": "r" * 256},
     "a surrogate in a reference": {"reference": "ref\ud800"},
     "bytes for the network's id": {"network_transaction_id": b"net"},
+    "a country in three letters": {"card_country": "DEU"},
+    "a number for a country": {"card_country": 276},
     "a decline in plain text": {"outcome": ReplyOutcome.DECLINED, "decline": "05"},
     "a check in plain text": {"security_code": "match"},
     "no check": {"postal_code": None},
