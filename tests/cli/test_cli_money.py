@@ -42,7 +42,8 @@ def test_charge_answers_with_one_document(shell: Shell) -> None:
     payment = document["payment"]
     assert payment["status"] == "captured"
     assert payment["captured"] == payment["refundable"] == eur(1999)
-    assert payment["card"] == {"brand": "visa", "last4": "4242"}
+    assert payment["card"] == {"brand": "visa", "last4": "4242", "country": "US"}
+    assert payment["fees"] == eur(0)
     assert payment["reference"] == "order 7"
     assert payment["metadata"] == {"cart": "17", "note": ""}
     assert payment["allowed_operations"] == ["refund"]
