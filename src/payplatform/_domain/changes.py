@@ -8,6 +8,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from payplatform._domain.audit import AuditEntry
+from payplatform._domain.disputes import Dispute
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import Posting
 from payplatform._domain.operations import Operation
@@ -20,7 +21,9 @@ from payplatform._domain.records import (
     WrappedKey,
 )
 
-Record = Merchant | Customer | PaymentMethod | Payment | Operation | SealedCard | WrappedKey
+Record = (
+    Merchant | Customer | PaymentMethod | Payment | Operation | Dispute | SealedCard | WrappedKey
+)
 """What has an id, a merchant and a version."""
 
 Subject = Payment | PaymentMethod
