@@ -167,8 +167,8 @@ class Storage(Protocol):
         """The subject's events, in the order of their numbers."""
         ...
 
-    def postings(self, merchant_id: str, payment_id: str) -> Sequence[Posting]:
-        """The payment's postings, in the order of event number and line."""
+    def postings(self, merchant_id: str, subject_id: str) -> Sequence[Posting]:
+        """The subject's postings, in the order of event number and line."""
         ...
 
     def merchants(self, *, before: str | None = None, limit: int) -> Sequence[Merchant]:
@@ -257,9 +257,8 @@ class Storage(Protocol):
         that is needed is left alone, and has to be there with the stored version equal to its own.
         Unique are: (merchant, kind, id); an operation's (merchant, idempotency key); a payment
         method's (merchant, customer, fingerprint) where both are given; a dispute's (merchant,
-        bank_dispute_id); an event's (merchant,
-        subject, number); a posting's (merchant, payment, event number, line); an audit entry's
-        (merchant, id). Each event also enters the outbox.
+        bank_dispute_id); an event's (merchant, subject, number); a posting's (merchant, subject,
+        event number, line); an audit entry's (merchant, id). Each event also enters the outbox.
 
         Raises:
             Conflict: a guard was stale or a unique thing was there; nothing was written.
