@@ -103,16 +103,16 @@ def start_answer(
             or another one has been given.
     """
     given = dispute.answer
-    if given is not None and dispute.state in (DisputeState.OPENED, _TAKEN[given.kind]):
-        if (given.kind, given.evidence) == (kind, evidence):
-            return None
-        raise _refused(dispute, ErrorCode.DISPUTE_ANSWERED, "another answer has been given")
+    if given is not None and (given.kind, given.evidence) == (kind, evidence):
+        return None
     if not world.bank.answers_disputes:
         raise NotAllowed(
             "this bank takes no answers to disputes", code=ErrorCode.NOT_SUPPORTED_BY_BANK
         )
     if dispute.state is not DisputeState.OPENED:
         raise _refused(dispute, ErrorCode.DISPUTE_NOT_OPEN, f"it is {dispute.state}")
+    if given is not None:
+        raise _refused(dispute, ErrorCode.DISPUTE_ANSWERED, "another answer is on its way")
     if kind is DisputeAnswerKind.EVIDENCE and dispute.is_overdue(world.now):
         raise _refused(dispute, ErrorCode.EVIDENCE_OVERDUE, "its deadline has passed")
     again_at = world.now + world.lease
@@ -152,8 +152,12 @@ def end_answer(
     if not taken:
         refused = _scheduled(evolve(dispute, answer=None), remind_before)
         return _step(payment, dispute, refused, "dispute.answer_refused", world)
-    state = _TAKEN[given.kind]
     done = evolve(given, taken_at=world.now, next_try_at=None)
+    if dispute.state is not DisputeState.OPENED:
+        # The bank has gone on meanwhile: its word stands.
+        after = _scheduled(evolve(dispute, answer=done), remind_before)
+        return _step(payment, dispute, after, "dispute.updated", world)
+    state = _TAKEN[given.kind]
     after = _scheduled(evolve(dispute, state=state, answer=done), remind_before)
     return _step(payment, dispute, after, f"dispute.{state}", world)
 
@@ -172,9 +176,7 @@ def _order(at: datetime, state: DisputeState) -> tuple[datetime, int]:
     return at, _STATES_IN_ORDER.index(state)
 
 
-def _unheard_of(
-    notice: BankNotice, news: DisputeNews, payment: Payment, world: World
-) -> Dispute:
+def _unheard_of(notice: BankNotice, news: DisputeNews, payment: Payment, world: World) -> Dispute:
     return Dispute(
         id=world.new_id("dsp"),
         merchant_id=payment.merchant_id,
@@ -207,10 +209,7 @@ def _told(dispute: Dispute, news: DisputeNews, at: datetime) -> Dispute:
         told_at=at,
     )
     answer = dispute.answer
-    if news.state is not DisputeState.OPENED:
-        over = None if answer is None else evolve(answer, next_try_at=None)
-        return evolve(told, state=news.state, answer=over)
-    if answer is None or answer.taken_at is None:
+    if news.state is not DisputeState.OPENED or answer is None or answer.taken_at is None:
         return evolve(told, state=news.state)
     if at <= answer.taken_at:
         return evolve(told, state=_TAKEN[answer.kind])

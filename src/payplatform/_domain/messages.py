@@ -152,7 +152,7 @@ class BankCapabilities:
         partial_void: whether less than all that is uncaptured may be voided.
         increments: whether an authorization may be raised.
         zero_amount_verification: whether it verifies a card without moving money.
-        answers_disputes: whether it takes evidence in a dispute, or the merchant's acceptance of it.
+        answers_disputes: whether it takes evidence in a dispute, or that the merchant accepts it.
         authorization_lifetime_s: how long it holds an authorization; its replies say until when.
         currency_exponents: currencies that it counts differently from ISO 4217, which its adapter
             translates; for information.

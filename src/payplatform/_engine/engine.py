@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from payplatform._engine.auditing import Auditing
+from payplatform._engine.disputes import Disputes
 from payplatform._engine.exchange import Exchange
 from payplatform._engine.flow import Flow
 from payplatform._engine.limits import Limits
@@ -62,7 +63,8 @@ class Engine:
             is_allowed=settings.may_reveal,
         )
         self.recovery = Recovery(exchange)
-        self.notices = Notices(exchange)
+        self.disputes = Disputes(exchange)
+        self.notices = Notices(exchange, self.disputes)
         self.flow = Flow(
             exchange=exchange,
             recovery=self.recovery,

@@ -28,6 +28,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from payplatform._domain.audit import AuditEntry
 from payplatform._domain.changes import Receipt, Subject
+from payplatform._domain.disputes import Dispute
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import Posting
 from payplatform._domain.money import Money
@@ -370,6 +371,7 @@ PAYMENTS: Final = Layout(
     Payment, "payments", computed=(("status", _text), ("lapses_at", stored_time))
 )
 OPERATIONS: Final = Layout(Operation, "operations", guard="epoch")
+DISPUTES: Final = Layout(Dispute, "disputes")
 SEALED_CARDS: Final = Layout(SealedCard, "sealed_cards")
 WRAPPED_KEYS: Final = Layout(WrappedKey, "wrapped_keys")
 EVENTS: Final = Layout(Event, "events", prefix="change_", place=("subject_id", "number"))
@@ -387,6 +389,7 @@ RECORDS: Final[Mapping[type, Layout[Any]]] = MappingProxyType(
             PAYMENT_METHODS,
             PAYMENTS,
             OPERATIONS,
+            DISPUTES,
             SEALED_CARDS,
             WRAPPED_KEYS,
         )
