@@ -6,7 +6,9 @@ tests are the post, which is late, twice and out of order. In the end both sets 
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import timedelta
 from itertools import permutations
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sealed_again import seal_again
 from till import AMEX, MASTERCARD, REFUND_PENDS_THEN_FAILS, START, VISA, Till, eur
 
 from payplatform import (
@@ -23,6 +26,7 @@ from payplatform import (
     Dispute,
     ErrorCode,
     InvalidRequest,
+    Money,
     NotAllowed,
     NotFound,
     OutcomeUnknown,
@@ -551,8 +555,6 @@ def test_news_that_is_not_what_it_has_to_be_is_refused_and_nothing_is_stored(
 
 
 def test_a_dispute_in_another_currency_is_refused(till: Till) -> None:
-    from payplatform import Money
-
     notice = written(till.sold(), "opened", till, amount=Money("100", "USD"))
     with pytest.raises(InvalidRequest) as refused:
         till.pay.notices.apply(notice)
@@ -587,7 +589,7 @@ def test_evidence_that_breaks_a_rule_is_refused(till: Till, evidence: Any, code:
     _, dispute, _ = disputed(till)
     with pytest.raises(InvalidRequest) as refused:
         till.shop.disputes.submit_evidence(dispute.id, evidence)
-    assert (refused.value.code, refused.value.field) == (code, "evidence")
+    assert (refused.value.code, refused.value.field) == (code, "exhibits")
 
 
 def test_another_merchants_dispute_is_not_there(till: Till) -> None:
@@ -633,11 +635,6 @@ def test_disputes_are_listed_by_payment_and_state(till: Till) -> None:
 def test_a_dispute_that_was_changed_by_hand_is_found(
     tmp_path: Path, change: str, rule: str
 ) -> None:
-    import sqlite3
-    from contextlib import closing
-
-    from sealed_again import seal_again
-
     till = Till(tmp_path / "shop.db")
     disputed(till)
     with closing(sqlite3.connect(tmp_path / "shop.db")) as database:

@@ -53,13 +53,13 @@ class Disputes(Room):
         return self._engine.disputes.list(self._merchant_id, where)
 
     def submit_evidence(
-        self, dispute_id: str, evidence: Mapping[str, str], *, timeout_s: float | None = None
+        self, dispute_id: str, exhibits: Mapping[str, str], *, timeout_s: float | None = None
     ) -> Dispute:
         """Say why the payment is right. A dispute takes one answer; the same again changes nothing.
 
         Args:
             dispute_id: `dsp_...`, which is `opened`.
-            evidence: at most 50 texts of up to 500 characters under names of up to 40, such as
+            exhibits: at most 50 texts of up to 500 characters under names of up to 40, such as
                 `{"tracking_number": "...", "explanation": "..."}`; no card numbers.
             timeout_s: how long the bank may take, in seconds.
 
@@ -74,10 +74,10 @@ class Disputes(Room):
             OutcomeUnknown: the bank may have it: give the same again, or `run_due()` does.
             StorageUnavailable: the store failed; nothing was sent.
         """
-        pairs = clean_metadata(evidence, field="evidence")
+        pairs = clean_metadata(exhibits, field="exhibits")
         if not pairs:
             raise InvalidRequest(
-                "evidence must not be empty", code=ErrorCode.VALUE_INVALID, field="evidence"
+                "exhibits must not be empty", code=ErrorCode.VALUE_INVALID, field="exhibits"
             )
         return self._answer(dispute_id, DisputeAnswerKind.EVIDENCE, pairs, timeout_s)
 

@@ -279,6 +279,7 @@ class ListsContract:
 
     def test_a_dispute_is_due_by_its_latest_version(self, storage: Storage) -> None:
         write(storage, a_dispute(MINE))
+        assert len(storage.due_disputes(NOW, limit=9)) == 1
         write(storage, a_dispute(MINE, version=2, next_look_at=None))
         assert not list(storage.due_disputes(NOW, limit=9))
 
