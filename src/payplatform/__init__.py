@@ -6,6 +6,7 @@ from payplatform._domain.declines import Advice, Decline, DeclineCode, DeclineKi
 from payplatform._domain.dispute_reasons import DisputeReason
 from payplatform._domain.disputes import Dispute, DisputeState
 from payplatform._domain.events import Event
+from payplatform._domain.ledger import Account, Entry, Posting
 from payplatform._domain.limits import Limit, RetryRule
 from payplatform._domain.money import Money
 from payplatform._domain.operations import Initiator, Operation, OperationKind, OperationState
@@ -35,6 +36,7 @@ from payplatform.errors import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "Account",
     "Action",
     "Advice",
     "AuditEntry",
@@ -57,6 +59,7 @@ __all__ = [
     "DisputeState",
     "DoctorReport",
     "DueReport",
+    "Entry",
     "ErrorCode",
     "Event",
     "ImportReport",
@@ -78,6 +81,7 @@ __all__ = [
     "Payment",
     "PaymentMethod",
     "PaymentStatus",
+    "Posting",
     "RecoveryReport",
     "RetryRule",
     "RotationReport",

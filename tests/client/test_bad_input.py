@@ -155,6 +155,14 @@ ARGUMENTS: dict[str, dict[str, tuple[Bad, ...]]] = {
     },
     "shop.disputes.submit_evidence": {**ANSWERING, "exhibits": bad.EXHIBITS},
     "shop.journal.head": {},
+    "shop.ledger.balance": {"account": bad.ACCOUNT, "currency": bad.CURRENCY, "at": bad.TIME},
+    "shop.ledger.entries": {
+        "since": bad.TIME,
+        "until": bad.TIME,
+        "account": bad.ACCOUNT_OR_ALL,
+        "subject": identifier("pay", optional=True),
+    },
+    "shop.ledger.trial_balance": {"at": bad.TIME},
     "shop.journal.verify": {"expected_head": bad.EXPECTED_HEAD},
     "shop.audit.entries": {},
     "shop.audit.head": {},
@@ -173,6 +181,10 @@ ARGUMENTS: dict[str, dict[str, tuple[Bad, ...]]] = {
         f"{whose}vault.{name}": arguments
         for whose in ("", "shop.")
         for name, arguments in {
+            "on_behalf_of": {
+                "actor": text(200, optional=False),
+                "origin": text(200, optional=True),
+            },
             "retire": {"unused_for": bad.TIME_UNUSED, "limit": bad.PART},
             "rotate_data_key": {"older_than": bad.AGE},
             "rotate_fingerprint_key": {"older_than": bad.AGE},

@@ -217,6 +217,12 @@ def test_so_many_different_cards_may_be_stored_and_the_same_one_counts_once(per:
     store(NO_FUNDS)
 
 
+def test_an_origin_may_be_any_text_since_it_is_stored_nowhere() -> None:
+    till = Till()
+    assert till.sold(origin="4242424242424242").status == "captured"
+    till.close()
+
+
 def test_an_origin_that_is_not_told_is_not_counted() -> None:
     till = till_with(Limit(per="origin", counted="attempts", most=1, period_s=60))
     for _ in range(3):

@@ -15,8 +15,9 @@ from attrs import evolve
 
 from payplatform._domain.audit import AuditEntry, AuditKind, AuditOutcome, Caller
 from payplatform._domain.changes import Changes
+from payplatform._engine.exchange import TRIES
 from payplatform._engine.pages import all_entries
-from payplatform.errors import ErrorCode, NotAllowed, NotFound, StorageUnavailable
+from payplatform.errors import Conflict, ErrorCode, NotAllowed, NotFound, StorageUnavailable
 from payplatform.ports import Storage
 
 
@@ -71,7 +72,12 @@ class Auditing:
         Raises:
             StorageUnavailable: the store failed; the entry may or may not be there.
         """
-        self._storage.commit(Changes(merchant_id=entry.merchant_id, audit=(entry,)))
+        changes = Changes(merchant_id=entry.merchant_id, audit=(entry,))
+        for _ in range(TRIES):
+            with suppress(Conflict):  # it has no guard, so whoever was first is in nobody's way
+                self._storage.commit(changes)
+                return
+        raise StorageUnavailable("others kept the audit trail busy; nothing was done")
 
     def note_failure(self, entry: AuditEntry, code: ErrorCode) -> None:
         """Store that a call failed; where that fails too, the caller is told of the first."""

@@ -164,7 +164,7 @@ class Rotation:
         is_data = key.purpose is KeyPurpose.DATA
         batches = self._resealed(key, work) if is_data else self._refingerprinted(key, work)
         for batch in batches:
-            work.count(key.purpose, sum(self._written(batch, self._said(key, work.caller, "left"))))
+            work.count(key.purpose, sum(self._written(batch, key, work)))
 
     def _resealed(self, key: WrappedKey, work: _Work) -> Iterator[list[Changes]]:
         where, before = Filter(key_version=key.key_version), None
@@ -263,15 +263,16 @@ class Rotation:
 
     # -- commits -----------------------------------------------------------------------------------
 
-    def _written(self, batch: Sequence[Changes], said: AuditEntry) -> Iterator[int]:
+    def _written(self, batch: Sequence[Changes], key: WrappedKey, work: _Work) -> Iterator[int]:
         """How many of these were written: all at once, or else each by itself.
 
         What somebody else has changed meanwhile is left: the next run finds what is still to do.
         """
         if not batch:
             return
+        said = self._said(key, work.caller, "left", ("cards", str(len(batch))))
         try:
-            self._storage.commit(evolve(_together(batch), audit=(_of_cards(said, len(batch)),)))
+            self._storage.commit(evolve(_together(batch), audit=(said,)))
         except Conflict:
             if len(batch) == 1:
                 self._vault.forget(batch[0].merchant_id)
@@ -282,7 +283,7 @@ class Rotation:
             yield len(batch)
             return
         for changes in batch:
-            yield from self._written([changes], said)
+            yield from self._written([changes], key, work)
 
     def _is_written(self, *keys: WrappedKey, said: AuditEntry) -> bool:
         try:
@@ -305,14 +306,16 @@ class Rotation:
         self._vault.forget(key.merchant_id)
         return True
 
-    def _said(self, key: WrappedKey, caller: Caller, step: str) -> AuditEntry:
+    def _said(
+        self, key: WrappedKey, caller: Caller, step: str, *more: tuple[str, str]
+    ) -> AuditEntry:
         """What is done with a key: it is made, wrapped, left by its cards, and destroyed."""
         return self._auditing.entry(
             key.merchant_id,
             AuditKind.ROTATE,
             caller,
             object_id=key.id,
-            details=(("step", step), ("purpose", str(key.purpose))),
+            details=(("step", step), ("purpose", str(key.purpose)), *more),
         )
 
     # -- status ------------------------------------------------------------------------------------
@@ -380,10 +383,6 @@ class _Work:
         self.done[purpose] += written
         if self._progress is not None:
             self._progress(sum(self.done.values()), self._total)
-
-
-def _of_cards(said: AuditEntry, cards: int) -> AuditEntry:
-    return evolve(said, details=(*said.details, ("cards", str(cards))))
 
 
 def _wrapped_at(key: WrappedKey) -> datetime:

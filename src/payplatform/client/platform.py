@@ -22,6 +22,7 @@ from payplatform.client._room import a_caller, a_count
 from payplatform.client.audit import Audit, Journal
 from payplatform.client.customers import Customers
 from payplatform.client.disputes import Disputes
+from payplatform.client.ledger import Ledger
 from payplatform.client.merchants import Merchants, a_merchant_id
 from payplatform.client.notices import Notices
 from payplatform.client.operations import Operations
@@ -348,6 +349,7 @@ class MerchantClient:
         operations: the requests to the bank.
         vault: the keys that its cards are under, and taking the cards elsewhere.
         disputes: what cardholders dispute, and what to say to it.
+        ledger: the books: what every account shows, and why.
         journal: whether what is stored is what was written.
         audit: who did what with cards and books.
     """
@@ -362,6 +364,7 @@ class MerchantClient:
         self.operations = Operations(engine, merchant_id, caller)
         self.disputes = Disputes(engine, merchant_id, caller)
         self.vault = MerchantVault(engine, merchant_id, caller)
+        self.ledger = Ledger(engine, merchant_id)
         self.journal = Journal(engine, merchant_id)
         self.audit = Audit(engine, merchant_id)
 

@@ -52,8 +52,10 @@ class Vault:
 
         Raises:
             InvalidRequest: an argument breaks its rule, or looks like a card number.
+            NotAllowed: the platform is closed.
         """
-        return Vault(self._open_engine, a_caller(actor, origin))
+        self._open_engine()
+        return Vault(self._open_engine, _a_named(actor, origin))
 
     def status(self) -> VaultStatus:
         """How old the keys are, how many cards are under each, and what is overdue.
@@ -223,8 +225,12 @@ class MerchantVault(Vault):
 
         Raises:
             InvalidRequest: an argument breaks its rule, or looks like a card number.
+            NotFound: the merchant has been erased.
+            StorageUnavailable: the store failed.
         """
-        return MerchantVault(self._open_engine, self._merchant_id, a_caller(actor, origin))
+        caller = _a_named(actor, origin)
+        (merchant_id,) = self._merchant_ids()
+        return MerchantVault(self._open_engine, merchant_id, caller)
 
     def _merchant_ids(self) -> Iterator[str]:
         yield self._engine.registry.merchant(self._merchant_id).id
@@ -300,6 +306,11 @@ class MerchantVault(Vault):
         return self._engine.portability.take_in(
             merchant_id, data, private_key=key, caller=self._caller
         )
+
+
+def _a_named(actor: str, origin: str | None) -> Caller:
+    name = clean_text(actor, field="actor", max_length=NAME_LENGTH)
+    return evolve(a_caller(None, origin), actor=name)
 
 
 def _a_limit(limit: int | None) -> int | None:

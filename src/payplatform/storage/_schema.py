@@ -439,6 +439,11 @@ _BOOKS: Final = (
     "ALTER TABLE postings RENAME COLUMN payment_id TO subject_id",
     # The books as they are read: in the order of time.
     "CREATE INDEX postings_at ON postings (merchant_id, at, subject_id, event_number, line)",
+    # What accounts show is added up from this index alone.
+    """
+    CREATE INDEX postings_account
+    ON postings (merchant_id, currency, account, at, amount_minor)
+    """,
 )
 
 

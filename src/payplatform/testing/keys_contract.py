@@ -198,6 +198,13 @@ class KeyServiceContract:
 
     # -- what is shown -----------------------------------------------------------------------------
 
+    def test_it_names_the_master_key_that_wraps_now(self, keys: KeyService) -> None:
+        """A rotation of the master key knows by it what is still to be wrapped anew."""
+        name = keys.describe().get("current_master_key")
+        assert name
+        keys.rewrap(keys.wrap(a_key(), CONTEXT), CONTEXT)
+        assert keys.describe().get("current_master_key") == name
+
     def test_what_it_says_of_itself_shows_no_key(self, keys: KeyService, tmp_path: Path) -> None:
         key = a_key()
         keys.unwrap(keys.wrap(key, CONTEXT), CONTEXT)
