@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, NoReturn
 from attrs import evolve
 from typeid import TypeID
 
-from payplatform.ports import BankNotice, BankReply, DisputeNews, DisputeState, ReplyOutcome
 from payplatform import Account, Card, ChainHead, ErrorCode, Event, Initiator, Money, PaymentStatus
+from payplatform.ports import BankNotice, BankReply, DisputeNews, DisputeState, ReplyOutcome
 
 HUGE = "x" * 10_000_000
 HUGE_MARKS = "e" + "\u0301" * 5_000_000
@@ -530,7 +530,7 @@ NOTICE = (
         "state", (*objects(ErrorCode.TYPE_INVALID), Bad("text", "opened", ErrorCode.TYPE_INVALID))
     ),
     *_disputed("amount", AMOUNT),
-    *_disputed("reason_code", text(20, optional=False)),
+    *_disputed("reason_code", text(40, optional=False)),
     *_disputed("evidence_due_at", TIME),
 )
 

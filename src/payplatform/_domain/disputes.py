@@ -59,7 +59,8 @@ class DisputeNews:
     """What the bank tells of a dispute, as the part of a notice about the disputed operation.
 
     Attributes:
-        dispute_id: the bank's own id of it.
+        dispute_id: the bank's own id of it. One that could be a card number is refused, for none
+            may be stored: an adapter writes digits alone in another form.
         state: where the dispute stands at the bank.
         amount: what is disputed in all, not what is added to it now.
         reason_code: the card scheme's own.

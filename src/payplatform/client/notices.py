@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from payplatform._engine.engine import Engine
 
 _ID_LENGTH = 255
-_CODE_LENGTH = 20
+_CODE_LENGTH = 40
 
 
 class Notices:
