@@ -235,7 +235,7 @@ class Disputes:
 
         try:
             self._written(attempt)
-        except StorageUnavailable:
+        except (StorageUnavailable, Conflict):
             failed = True
         else:
             failed = False
