@@ -330,10 +330,8 @@ def test_late_news_of_the_opening_does_not_undo_what_was_submitted(till: Till) -
     first = written(payment, "opened", till, dispute_id=case)
     till.advance(hours=2)
     till.shop.disputes.submit_evidence(dispute.id, EVIDENCE)
-    later = evolve(first, at=first.at + timedelta(hours=1))
-
-    till.pay.notices.apply(first)
-    till.pay.notices.apply(later)
+    for told_at in (first.at, first.at + timedelta(hours=1), till.now):
+        till.pay.notices.apply(evolve(first, at=told_at))
 
     assert till.shop.disputes.get(dispute.id).state == "submitted"
 
