@@ -368,7 +368,10 @@ ANSWERS: dict[str, Callable[[Till, str], object]] = {
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-@pytest.mark.parametrize("fault", [Fault.LOSE_REPLY, Fault.LOSE_REQUEST, Fault.DOWN])
+@pytest.mark.parametrize(
+    "fault",
+    [Fault.LOSE_REPLY, Fault.LOSE_REQUEST, Fault.DOWN, Fault.OTHER_ID, Fault.GARBLE_REPLY],
+)
 def test_an_answer_of_which_nobody_knows_is_sent_again_when_it_is_due(
     till: Till, answer: str, fault: Fault
 ) -> None:
@@ -401,6 +404,26 @@ def test_the_caller_may_send_it_again_too(till: Till) -> None:
     assert refused.value.code is ErrorCode.DISPUTE_ANSWERED
 
     assert till.shop.disputes.submit_evidence(dispute.id, EVIDENCE).state == "submitted"
+
+
+def test_what_the_bank_has_decided_meanwhile_stands(till: Till) -> None:
+    """It had the evidence, lost its reply, and decided; then we hear that it had the evidence."""
+    _, dispute, case = disputed(till)
+    till.bank.next(Fault.LOSE_REPLY)
+    with pytest.raises(OutcomeUnknown):
+        till.shop.disputes.submit_evidence(dispute.id, EVIDENCE)
+    till.bank.disputes.decide(case, merchant_wins=True)
+    deliver(till)
+    till.advance(minutes=1)
+
+    assert till.pay.run_due().disputes.answered == 1
+
+    won = till.shop.disputes.get(dispute.id)
+    assert won.state == "won"
+    assert won.answer is not None
+    assert won.answer.taken_at == till.now
+    assert till.pay.run_due().disputes.answered == 0
+    both_agree(till)
 
 
 def test_an_answer_that_the_bank_refuses_leaves_the_dispute_open(till: Till) -> None:
