@@ -24,6 +24,7 @@ from till import AMEX, MASTERCARD, REFUND_PENDS_THEN_FAILS, START, VISA, Till, e
 from payplatform import (
     Conflict,
     Dispute,
+    DisputeLooks,
     ErrorCode,
     InvalidRequest,
     Money,
@@ -392,6 +393,25 @@ def test_an_answer_of_which_nobody_knows_is_sent_again_when_it_is_due(
     assert till.pay.run_due().disputes.answered == 0
     assert facts(till, payment).dispute_lost == (0 if answer == "evidence" else 10_000)
     both_agree(till)
+
+
+def test_a_bank_that_goes_on_losing_it_is_asked_less_and_less_often(till: Till) -> None:
+    """As recovery does with everything else; and each time is in the payment's history."""
+    payment, dispute, _ = disputed(till)
+    till.bank.next(*[Fault.LOSE_REQUEST] * 4)
+    with pytest.raises(OutcomeUnknown):
+        till.shop.disputes.submit_evidence(dispute.id, EVIDENCE)
+    for waited, seconds in enumerate((45, 45, 60), start=1):
+        till.advance(seconds=seconds - 1)
+        assert till.pay.run_due().disputes == DisputeLooks()
+        till.advance(seconds=1)
+        assert till.pay.run_due().disputes == DisputeLooks(unanswered=1)
+        assert till.events(payment).count("dispute.answer_repeated") == waited
+    till.advance(seconds=300)
+    assert till.pay.run_due().disputes == DisputeLooks(answered=1)
+    answer = till.shop.disputes.get(dispute.id).answer
+    assert answer is not None
+    assert answer.attempts == 4
 
 
 def test_the_caller_may_send_it_again_too(till: Till) -> None:
