@@ -25,6 +25,7 @@ from test_crashes import deaths
 from verbs import a_card, eur
 
 from payplatform import Dispute, OutcomeUnknown, StorageUnavailable
+from payplatform.banks.simulated import Fault
 from payplatform.testing.mortal import Died, Fate, Moment
 
 ANSWERS: dict[str, Callable[[World, str], Dispute]] = {
@@ -168,6 +169,26 @@ def test_a_store_that_fails_for_good_is_told_and_the_answer_goes_on(
 
     finish(world, lost=0 if error is StorageUnavailable else 6_000)
 
+    world.close()
+
+
+def test_a_store_that_fails_while_what_is_due_is_done_does_not_end_the_run() -> None:
+    """The bank has the answer, which could not be stored: it is found out the next time."""
+    world = a_world(None)
+    deliver(world)
+    world.bank.next(Fault.LOSE_REQUEST)
+    with pytest.raises(OutcomeUnknown):
+        ANSWERS["accepted"](world, the_dispute(world).id)
+    store = Shaky(world.storage)
+    world.through = lambda _: store
+    world.start()
+    world.advance(minutes=1)
+    store.fail(2, unavailable)
+
+    assert world.pay.run_due().disputes.unanswered == 1
+
+    finish(world, lost=6_000)
+    assert the_dispute(world).state == "accepted"
     world.close()
 
 

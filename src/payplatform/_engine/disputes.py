@@ -197,7 +197,10 @@ class Disputes:
         taken = self._tell(dispute, answer, None)
         if taken is None:
             return "unanswered"
-        self._ended(dispute, answer, taken=taken)
+        try:
+            self._ended(dispute, answer, taken=taken)
+        except OutcomeUnknown:
+            return "unanswered"
         return "answered"
 
     def _tell(
