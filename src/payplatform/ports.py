@@ -34,6 +34,7 @@ from payplatform._domain.messages import (
 )
 from payplatform._domain.operations import Initiator, Operation, OperationState, StoredCredential
 from payplatform._domain.payments import Action, Payment, PaymentStatus
+from payplatform._domain.payouts import Payout, PayoutPlan
 from payplatform._domain.records import (
     Check,
     Customer,
@@ -43,7 +44,18 @@ from payplatform._domain.records import (
     WrappedKey,
 )
 
-R = TypeVar("R", Merchant, Customer, PaymentMethod, Payment, Operation, SealedCard, WrappedKey)
+R = TypeVar(
+    "R",
+    Merchant,
+    Customer,
+    PaymentMethod,
+    Payment,
+    Operation,
+    Payout,
+    PayoutPlan,
+    SealedCard,
+    WrappedKey,
+)
 
 
 @frozen(kw_only=True)
@@ -474,6 +486,8 @@ __all__ = [
     "Payment",
     "PaymentMethod",
     "PaymentStatus",
+    "Payout",
+    "PayoutPlan",
     "Place",
     "PlaceInBooks",
     "Posting",

@@ -12,6 +12,7 @@ from payplatform._domain.events import Event
 from payplatform._domain.ledger import Posting
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
+from payplatform._domain.payouts import Payout, PayoutPlan
 from payplatform._domain.records import (
     Customer,
     Merchant,
@@ -20,10 +21,20 @@ from payplatform._domain.records import (
     WrappedKey,
 )
 
-Record = Merchant | Customer | PaymentMethod | Payment | Operation | SealedCard | WrappedKey
+Record = (
+    Merchant
+    | Customer
+    | PaymentMethod
+    | Payment
+    | Operation
+    | Payout
+    | PayoutPlan
+    | SealedCard
+    | WrappedKey
+)
 """What has an id, a merchant and a version."""
 
-Subject = Payment | PaymentMethod
+Subject = Payment | PaymentMethod | Payout
 """What an operation is about."""
 
 
