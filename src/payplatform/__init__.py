@@ -3,6 +3,8 @@
 from payplatform._domain.audit import AuditEntry, AuditKind, AuditOutcome, ChainHead, ChainReport
 from payplatform._domain.cards import Brand, Card
 from payplatform._domain.declines import Advice, Decline, DeclineCode, DeclineKind
+from payplatform._domain.dispute_reasons import DisputeReason
+from payplatform._domain.disputes import Dispute, DisputeState
 from payplatform._domain.events import Event
 from payplatform._domain.fees import FeeKind, FeeRate, FeeSchedule
 from payplatform._domain.ledger import Account, Entry, Posting
@@ -10,8 +12,10 @@ from payplatform._domain.limits import Limit, RetryRule
 from payplatform._domain.money import Money
 from payplatform._domain.operations import Initiator, Operation, OperationKind, OperationState
 from payplatform._domain.payments import Action, Payment, PaymentStatus
+from payplatform._domain.payouts import Payout, PayoutInterval, PayoutPlan, PayoutStatus
 from payplatform._domain.records import Customer, Merchant, PaymentMethod, Verification
 from payplatform._domain.statements import CurrencyStatement, Month, Statement
+from payplatform._engine.disputes import DisputeLooks, DueReport
 from payplatform._engine.doctor import DoctorReport
 from payplatform._engine.recovery import RecoveryReport
 from payplatform._engine.settings import Settings
@@ -53,7 +57,12 @@ __all__ = [
     "DeclineCode",
     "DeclineKind",
     "Declined",
+    "Dispute",
+    "DisputeLooks",
+    "DisputeReason",
+    "DisputeState",
     "DoctorReport",
+    "DueReport",
     "Entry",
     "ErrorCode",
     "Event",
@@ -80,6 +89,10 @@ __all__ = [
     "Payment",
     "PaymentMethod",
     "PaymentStatus",
+    "Payout",
+    "PayoutInterval",
+    "PayoutPlan",
+    "PayoutStatus",
     "Posting",
     "RecoveryReport",
     "RetryRule",

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
-from till import AMEX, CHALLENGED, NO_FUNDS, Till, eur
+from till import AMEX, CHALLENGED, NO_FUNDS, Till, book, eur
 
 from payplatform import Card, OutcomeUnknown, PayPlatform, Settings
 from payplatform.banks.simulated import Call, Fault
@@ -43,6 +43,8 @@ class Counter:
         self.sold = till.sold(payment_method=self.method).id
         self.declined = till.sold(number=NO_FUNDS).id
         self.waiting = a_passed_challenge(till)
+        self.dispute = a_dispute(till)
+        self.payout = a_payout(till)
         self.event = till.pay.events.pending(limit=1)[0]
         self.notice = a_notice(till, self.held)
         self.export = till.shop.vault.export(
@@ -109,6 +111,12 @@ class Counter:
             },
             "shop.payments.timeline": {"payment_id": self.held},
             "shop.payments.void": {"payment_id": self.held, "idempotency_key": KEY},
+            "shop.disputes.accept": {"dispute_id": self.dispute},
+            "shop.disputes.get": {"dispute_id": self.dispute},
+            "shop.disputes.submit_evidence": {
+                "dispute_id": self.dispute,
+                "exhibits": {"tracking_number": "1Z-999"},
+            },
             "shop.operations.find": {"idempotency_key": KEY},
             "shop.operations.get": {"operation_id": self.in_review},
             "shop.operations.resolve": {
@@ -119,6 +127,13 @@ class Counter:
             },
             "vault.on_behalf_of": {"actor": "Ada"},
             "shop.vault.on_behalf_of": {"actor": "Ada"},
+            "shop.payouts.create": {"amount": eur("1"), "idempotency_key": KEY},
+            "shop.payouts.get": {"payout_id": self.payout},
+            "shop.payouts.payable": {"currency": "EUR"},
+            "shop.payouts.plan": {"currency": "EUR"},
+            "shop.payouts.set_plan": {"minimum": eur("5")},
+            "shop.payouts.sweep": {"currency": "EUR", "idempotency_key": KEY},
+            "shop.payouts.timeline": {"payout_id": self.payout},
             "shop.ledger.balance": {"account": "fees", "currency": "EUR"},
             "vault.retire": {"unused_for": timedelta(days=1)},
             "shop.vault.retire": {"unused_for": timedelta(days=1)},
@@ -128,11 +143,27 @@ class Counter:
         return needed.get(name, {})
 
 
+def a_payout(till: Till) -> str:
+    """What was settled a moment ago is on its way to the merchant."""
+    sold = till.sold()
+    book(till, sold, settled=sold.facts.captured)
+    return till.shop.payouts.create(eur("50"), idempotency_key="paid-out").id
+
+
 def a_notice(till: Till, payment_id: str) -> BankNotice:
     """The bank says again what it has said."""
     operation = till.latest(till.shop.payments.get(payment_id))
     reply = till.bank.inquire(till.merchant_id, operation.id, timeout_s=1)
     return BankNotice(id="n1", merchant_id=till.merchant_id, reply=reply, at=till.clock())
+
+
+def a_dispute(till: Till) -> str:
+    """One that the bank has opened and told of."""
+    till.bank.disputes.open(till.merchant_id, till.latest(till.sold()).id)
+    [notice] = till.bank.notices()
+    till.pay.notices.apply(notice)
+    till.bank.acknowledge(notice.id)
+    return next(till.shop.disputes.list()).id
 
 
 def method_named(pay: PayPlatform, till: Till, name: str) -> Callable[..., Any]:

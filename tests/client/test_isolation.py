@@ -26,10 +26,22 @@ from payplatform.banks.simulated import SimulatedBank
 from payplatform.keys.local import LocalKeyService
 from payplatform.ports import BankNotice
 from payplatform.storage.memory import MemoryStorage
+from payplatform.testing._records import a_payout
 
-ROOMS = ("customers", "payment_methods", "payments", "operations", "vault", "journal", "audit")
+ROOMS = (
+    *("customers", "payment_methods", "payments", "operations", "vault", "journal", "audit"),
+    *("ledger", "payouts", "disputes"),
+)
 
 OTHERS: dict[str, Any] = {
+    "account": "fees",
+    "at": None,
+    "first_at": None,
+    "interval": "manual",
+    "minimum": Money("1.00", "EUR"),
+    "reserve": None,
+    "since": None,
+    "until": None,
     "actor": "Ada",
     "amount": Money("1.00", "EUR"),
     "card": Card("4242424242424242", "12/40"),
@@ -39,6 +51,7 @@ OTHERS: dict[str, Any] = {
     "data": b"",
     "email": "ada@example.com",
     "evidence": None,
+    "exhibits": {"tracking_number": "1Z-999"},
     "expected_head": None,
     "final": False,
     "initiated_by": "customer",
@@ -57,6 +70,7 @@ OTHERS: dict[str, Any] = {
     "reason": "looked it up",
     "reference": None,
     "security_code": None,
+    "state": None,
     "status": None,
     "timeout_s": None,
     "unused_for": timedelta(days=1),
@@ -87,10 +101,10 @@ class Recorder:
 @pytest.fixture(scope="module")
 def world() -> Iterator[tuple[MerchantClient, dict[str, str], Recorder, Callable[[str], str]]]:
     """One merchant's client, ids of another merchant for every id parameter, the store, new ids."""
-    storage = Recorder()
+    storage, bank = Recorder(), SimulatedBank()
     pay = PayPlatform(
         storage=storage,
-        bank=SimulatedBank(),
+        bank=bank,
         keys=LocalKeyService.ephemeral(),
     )
     theirs = pay.merchant(pay.merchants.create(name="Theirs").id)
@@ -101,6 +115,13 @@ def world() -> Iterator[tuple[MerchantClient, dict[str, str], Recorder, Callable
     payment = theirs.payments.authorize(
         Money("5.00", "EUR"), payment_method=method.id, idempotency_key="their-key"
     )
+    theirs.payments.capture(payment.id, idempotency_key="their-capture")
+    [_, capture] = theirs.payments.operations(payment.id)
+    bank.disputes.open(theirs.id, capture.id)
+    pay.notices.apply(bank.notices()[0])
+    [dispute] = theirs.disputes.list()
+    payout = a_payout(theirs.id, id=str(TypeID(prefix="po")))
+    storage.commit(Changes(merchant_id=theirs.id, records=(payout,)))
     ours = pay.merchant(pay.merchants.create(name="Ours").id)
     foreign = {
         "customer": customer.id,
@@ -108,6 +129,10 @@ def world() -> Iterator[tuple[MerchantClient, dict[str, str], Recorder, Callable
         "payment_method": method.id,
         "payment_method_id": method.id,
         "payment_id": payment.id,
+        "payment": payment.id,
+        "dispute_id": dispute.id,
+        "subject": payment.id,
+        "payout_id": payout.id,
         "operation_id": payment.latest_operation_id or "",
         "idempotency_key": "their-key",
     }

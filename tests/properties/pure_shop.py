@@ -214,6 +214,7 @@ class PureShop:
             operations=list(self.operations.values()),
             events=self.events,
             postings=self.postings,
+            disputes=(),
         )
         return list(broken)
 

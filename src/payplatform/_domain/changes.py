@@ -8,11 +8,13 @@ from __future__ import annotations
 from attrs import frozen
 
 from payplatform._domain.audit import AuditEntry
+from payplatform._domain.disputes import Dispute
 from payplatform._domain.events import Event
 from payplatform._domain.fees import FeeSchedule
 from payplatform._domain.ledger import Posting
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
+from payplatform._domain.payouts import Payout, PayoutPlan
 from payplatform._domain.records import (
     Customer,
     Merchant,
@@ -27,13 +29,16 @@ Record = (
     | PaymentMethod
     | Payment
     | Operation
+    | Dispute
+    | Payout
+    | PayoutPlan
     | SealedCard
     | WrappedKey
     | FeeSchedule
 )
 """What has an id, a merchant and a version."""
 
-Subject = Payment | PaymentMethod
+Subject = Payment | PaymentMethod | Payout
 """What an operation is about."""
 
 

@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from payplatform._engine.auditing import Auditing
+from payplatform._engine.disputes import Disputes
 from payplatform._engine.exchange import Exchange
 from payplatform._engine.flow import Flow
 from payplatform._engine.limits import Limits
 from payplatform._engine.notices import Notices
 from payplatform._engine.pages import all_records
+from payplatform._engine.payouts import Payouts
 from payplatform._engine.pricing import Pricing
 from payplatform._engine.recovery import Recovery
 from payplatform._engine.registry import Registry
@@ -64,7 +66,8 @@ class Engine:
             is_allowed=settings.may_reveal,
         )
         self.recovery = Recovery(exchange)
-        self.notices = Notices(exchange)
+        self.disputes = Disputes(exchange)
+        self.notices = Notices(exchange, self.disputes)
         self.flow = Flow(
             exchange=exchange,
             recovery=self.recovery,
@@ -73,6 +76,7 @@ class Engine:
             limits=limits,
             auditing=self.auditing,
         )
+        self.payouts = Payouts(storage=storage, run=self.flow.run, now=now)
         self.rotation = Rotation(
             storage=storage,
             vault=vault,

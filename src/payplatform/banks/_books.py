@@ -21,10 +21,11 @@ from typing import Final, TypeVar
 from weakref import WeakSet
 
 import attrs
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from attrs.converters import optional
 
 from payplatform._domain.declines import Decline, DeclineCode
+from payplatform._domain.disputes import DisputeState
 from payplatform._domain.messages import ReplyOutcome, RequestKind
 from payplatform._domain.records import Check
 from payplatform.banks._test_cards import Refunds
@@ -45,6 +46,7 @@ class Order:
         after_challenge: why it is declined even then.
         refunds: what becomes of refunds to this card.
         taken_back: of a card: whether its captures are; of a capture or a refund: whether it is.
+        dispute_id: of an answer to a dispute: which one; `evidence` as JSON with it.
         in_part: whether only half is approved.
         forgets: whether the bank has forgotten the operation id, or will forget its reversal.
     """
@@ -66,6 +68,8 @@ class Order:
     after_challenge: DeclineCode | None = field(default=None, converter=optional(DeclineCode))
     security_code: Check = field(default=Check.NOT_CHECKED, converter=Check)
     postal_code: Check = field(default=Check.NOT_CHECKED, converter=Check)
+    dispute_id: str | None = None
+    evidence: str | None = None
     refunds: Refunds = field(default=Refunds.APPROVED, converter=Refunds)
     taken_back: bool = field(default=False, converter=bool)
     in_part: bool = field(default=False, converter=bool)
@@ -88,6 +92,8 @@ ASKED: Final = (
     "final",
     "brand",
     "last4",
+    "dispute_id",
+    "evidence",
 )
 
 
@@ -137,6 +143,8 @@ class LineKind(StrEnum):
     VOID = "void"
     REFUND = "refund"
     EXPIRY = "expiry"
+    DISPUTE = "dispute"
+    PAYOUT = "payout"
 
 
 class LineState(StrEnum):
@@ -175,6 +183,22 @@ class Reversal:
 
 
 @frozen(kw_only=True)
+class Case:
+    """A dispute, as the bank keeps it; its line has the `dispute_id` for an operation id."""
+
+    dispute_id: str
+    merchant_id: str
+    operation_id: str
+    authorization_id: str
+    amount_minor: int
+    currency: str
+    reason_code: str
+    state: DisputeState = field(default=DisputeState.OPENED, converter=DisputeState)
+    evidence: str | None = None
+    evidence_due_at: datetime = field(converter=_moment)
+
+
+@frozen(kw_only=True)
 class Late(Order):
     """An order that is still on its way."""
 
@@ -184,19 +208,27 @@ class Late(Order):
 
 @frozen(kw_only=True)
 class Notice(Answer):
-    """An answer that the merchant is to be told of, as it was then."""
+    """An answer that the merchant is to be told of, as it was then.
+
+    The fields of a case are those of the dispute that it tells of, if it tells of one.
+    """
 
     number: int
     told_at: datetime = field(converter=_moment)
+    case_state: DisputeState | None = field(default=None, converter=optional(DisputeState))
+    case_minor: int | None = None
+    reason_code: str | None = None
+    evidence_due_at: datetime | None = field(default=None, converter=optional(_moment))
     acknowledged: bool = field(default=False, converter=bool)
 
 
-R = TypeVar("R", Answer, Line, Reversal, Late, Notice)
+R = TypeVar("R", Answer, Line, Reversal, Case, Late, Notice)
 
 _TABLES: Final[dict[type, tuple[str, str]]] = {
     Answer: ("answers", ", PRIMARY KEY (merchant_id, operation_id)"),
     Line: ("lines", ""),
     Reversal: ("reversals", ", PRIMARY KEY (merchant_id, operation_id)"),
+    Case: ("cases", ", PRIMARY KEY (dispute_id)"),
     Late: ("late", ", PRIMARY KEY (number)"),
     Notice: ("notices", ", PRIMARY KEY (number)"),
 }
@@ -428,7 +460,20 @@ class Transaction:
         """Answers that are decided by themselves at `now` or earlier, longest due first."""
         return self._read(Answer, "due_at <= ? ORDER BY due_at, rowid", now)
 
-    def save(self, row: Answer | Reversal) -> None:
+    def cases(self) -> Sequence[Case]:
+        """Every dispute there is, in the order they were opened."""
+        return self._read(Case, "1 ORDER BY rowid")
+
+    def case(self, dispute_id: str) -> Case | None:
+        """The dispute of that id."""
+        return next(iter(self._read(Case, "dispute_id = ?", dispute_id)), None)
+
+    def unanswered_cases(self, now: datetime) -> Sequence[Case]:
+        """Disputes whose deadline has passed, and nobody has answered."""
+        where = "state = ? AND evidence_due_at <= ? ORDER BY evidence_due_at, rowid"
+        return self._read(Case, where, DisputeState.OPENED, now)
+
+    def save(self, row: Answer | Reversal | Case) -> None:
         """Write it in the place of what was there."""
         self._write("REPLACE", row)
 
@@ -491,10 +536,20 @@ class Transaction:
         """Take an order off the way."""
         self._connection.execute("DELETE FROM late WHERE number = ?", (late.number,))
 
-    def tell(self, answer: Answer, at: datetime) -> None:
-        """Leave a notice of this answer."""
+    def tell(self, answer: Answer, at: datetime, case: Case | None = None) -> None:
+        """Leave a notice of this answer, or of a dispute of what it approved."""
         values = attrs.asdict(answer, recurse=False)
-        self._write("INSERT", Notice(number=self._next("notices"), told_at=at, **values))
+        notice = Notice(number=self._next("notices"), told_at=at, **values)
+        if case is not None:
+            notice = evolve(
+                notice,
+                dispute_id=case.dispute_id,
+                case_state=case.state,
+                case_minor=case.amount_minor,
+                reason_code=case.reason_code,
+                evidence_due_at=case.evidence_due_at,
+            )
+        self._write("INSERT", notice)
 
     def notices(self) -> Sequence[Notice]:
         """Notices that nobody has acknowledged, in the order they were left."""
@@ -520,7 +575,7 @@ class Transaction:
         rows = self._connection.execute(query, [_stored(value) for value in values])
         return [kind(**dict(zip(names, row, strict=True))) for row in rows]
 
-    def _write(self, verb: str, row: Answer | Line | Reversal | Late | Notice) -> None:
+    def _write(self, verb: str, row: Answer | Line | Reversal | Case | Late | Notice) -> None:
         names = _COLUMNS[type(row)]
         marks = ", ".join("?" * len(names))
         # S608: as above.

@@ -32,6 +32,7 @@ from payplatform._domain.money import MAX_MINOR, Money
 from payplatform._domain.payments import Action
 from payplatform.banks._acquirer import REVERSED, Desk, Position, Terms
 from payplatform.banks._books import Answer, Books, Line, LineKind, LineState, Notice, Order
+from payplatform.banks._disputes import SimulatedDisputes, let_lapse, news_of
 from payplatform.banks._door import card_of, order_of
 from payplatform.banks._faults import (
     FAULTS,
@@ -71,6 +72,7 @@ __all__ = [
     "Refunds",
     "ServerError",
     "SimulatedBank",
+    "SimulatedDisputes",
     "StatementLine",
     "TestCard",
     "test_cards_table",
@@ -79,7 +81,7 @@ __all__ = [
 _DAY_S: Final = 86_400.0
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _NOTICE: Final = "notice_"
-_TAKEN_BACK: Final = frozenset({RequestKind.CAPTURE, RequestKind.REFUND})
+_TAKEN_BACK: Final = frozenset({RequestKind.CAPTURE, RequestKind.REFUND, RequestKind.PAYOUT})
 
 FULL_CAPABILITIES: Final = BankCapabilities(
     dedups_operation_id_s=7 * _DAY_S,
@@ -91,6 +93,8 @@ FULL_CAPABILITIES: Final = BankCapabilities(
     partial_void=True,
     increments=True,
     zero_amount_verification=True,
+    answers_disputes=True,
+    payouts=True,
     authorization_lifetime_s=7 * _DAY_S,
 )
 """Everything a bank can offer. Switch off with `attrs.evolve(FULL_CAPABILITIES, increments=False)`.
@@ -149,6 +153,9 @@ class SimulatedBank:
         pending_s: after how long a pending refund is decided, or what is to be taken back is.
         faults: what goes wrong at random, by a seed.
 
+    Attributes:
+        disputes: to be the cardholder's bank: open a dispute, decide it, take it back.
+
     Raises:
         InvalidRequest: `value_invalid`, field `late_by_s`, or `path` where the file is not a
             simulated bank's.
@@ -183,6 +190,7 @@ class SimulatedBank:
             challenge_url="https://three-d-secure.example.test/",
         )
         self._books = Books(None if path is None else Path(path))
+        self.disputes = SimulatedDisputes(self._desk)
 
     # The port.
 
@@ -411,6 +419,7 @@ class SimulatedBank:
         with self._books.transaction() as books:
             desk = Desk(terms=self._terms, books=books, now=now)
             desk.fall_due()
+            let_lapse(desk)
             yield desk
 
     def _at_the_door(self, request: BankRequest) -> tuple[Fault | None, Order]:
@@ -502,6 +511,7 @@ def _noticed(notice: Notice) -> BankNotice:
         merchant_id=notice.merchant_id,
         reply=_reply(notice),
         at=notice.told_at,
+        dispute=news_of(notice),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from attrs import asdict
 
 from payplatform._domain.declines import Decline
+from payplatform._domain.disputes import Dispute
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import Entry
 from payplatform._domain.money import Money
@@ -169,6 +170,24 @@ def figures(value: Figures) -> Form:
 
 def _per_currency(amounts: Mapping[str, Money]) -> Form:
     return {currency: money(amount) for currency, amount in amounts.items()}
+
+
+def dispute(value: Dispute) -> Form:
+    """A dispute: what is held for it, why, and until when evidence is due."""
+    return {
+        "id": value.id,
+        "payment": value.payment_id,
+        "operation": value.operation_id,
+        "bank_dispute": value.bank_dispute_id,
+        "state": value.state,
+        "amount": money(value.amount),
+        "held": money(value.held),
+        "reason": value.reason,
+        "reason_code": value.reason_code,
+        "evidence_due_at": moment(value.evidence_due_at),
+        "created_at": moment(value.created_at),
+        "updated_at": moment(value.updated_at),
+    }
 
 
 def merchant(value: Merchant) -> Form:

@@ -439,6 +439,39 @@ _BOOKS: Final = (
     "ALTER TABLE postings RENAME COLUMN payment_id TO subject_id",
     # The books as they are read: in the order of time.
     "CREATE INDEX postings_at ON postings (merchant_id, at, subject_id, event_number, line)",
+    """
+    CREATE TABLE payouts (
+        id TEXT NOT NULL,
+        merchant_id TEXT NOT NULL,
+        version INTEGER NOT NULL CHECK (version >= 1),
+        amount_minor INTEGER NOT NULL CHECK (amount_minor > 0),
+        currency TEXT NOT NULL CHECK (length(currency) = 3),
+        status TEXT NOT NULL,
+        operation_id TEXT NOT NULL,
+        state TEXT NOT NULL,
+        reference TEXT,
+        decline TEXT,
+        created_at INTEGER NOT NULL,
+        updated_at INTEGER NOT NULL,
+        row_digest BLOB,
+        PRIMARY KEY (merchant_id, id)
+    ) STRICT
+    """,
+    """
+    CREATE TABLE payout_plans (
+        id TEXT NOT NULL CHECK (length(id) = 3),
+        merchant_id TEXT NOT NULL,
+        version INTEGER NOT NULL CHECK (version >= 1),
+        interval TEXT NOT NULL,
+        minimum_minor INTEGER NOT NULL CHECK (minimum_minor >= 1),
+        reserve_minor INTEGER NOT NULL CHECK (reserve_minor >= 0),
+        next_at INTEGER,
+        created_at INTEGER NOT NULL,
+        updated_at INTEGER NOT NULL,
+        row_digest BLOB,
+        PRIMARY KEY (merchant_id, id)
+    ) STRICT
+    """,
     # What accounts show is added up from this index alone.
     """
     CREATE INDEX postings_account
@@ -450,6 +483,47 @@ _BOOKS: Final = (
 def _books(db: Database) -> None:
     """What this schema adds is NULL where it is 0, so every row keeps the digest that it has."""
     for statement in _BOOKS:
+        db.execute(statement)
+
+
+_DISPUTES: Final = (
+    """
+    CREATE TABLE disputes (
+        id TEXT NOT NULL,
+        merchant_id TEXT NOT NULL,
+        version INTEGER NOT NULL CHECK (version >= 1),
+        payment_id TEXT NOT NULL,
+        operation_id TEXT NOT NULL,
+        bank_dispute_id TEXT NOT NULL,
+        state TEXT NOT NULL,
+        amount_minor INTEGER NOT NULL CHECK (amount_minor >= 0),
+        currency TEXT NOT NULL CHECK (length(currency) = 3),
+        held_minor INTEGER NOT NULL CHECK (held_minor BETWEEN 0 AND amount_minor),
+        brand TEXT NOT NULL,
+        reason_code TEXT NOT NULL,
+        evidence_due_at INTEGER,
+        told_state TEXT NOT NULL,
+        told_at INTEGER NOT NULL,
+        answer TEXT,
+        next_look_at INTEGER,
+        reminded_at INTEGER,
+        created_at INTEGER NOT NULL,
+        updated_at INTEGER NOT NULL,
+        row_digest BLOB,
+        PRIMARY KEY (merchant_id, id)
+    ) STRICT
+    """,
+    "CREATE UNIQUE INDEX disputes_at_bank ON disputes (merchant_id, bank_dispute_id)",
+    "CREATE INDEX disputes_payment ON disputes (merchant_id, payment_id, id)",
+    """
+    CREATE INDEX disputes_due ON disputes (next_look_at, id) WHERE next_look_at IS NOT NULL
+    """,
+)
+
+
+def _disputes(db: Database) -> None:
+    """Until this schema nobody heard of disputes."""
+    for statement in _DISPUTES:
         db.execute(statement)
 
 
@@ -478,7 +552,9 @@ def _fees(db: Database) -> None:
 
 MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (
     *(_first, _rotation, _limits, _audit),
-    *(_books, _fees),
+    _books,
+    _disputes,
+    _fees,
 )
 """Each brings a file from the user version that is its place here to the next one."""
 

@@ -26,6 +26,7 @@ APPROVED, DECLINED = ReplyOutcome.APPROVED, ReplyOutcome.DECLINED
 AUTHORIZE, SALE, VERIFY = RequestKind.AUTHORIZE, RequestKind.SALE, RequestKind.VERIFY
 CAPTURE, VOID, REFUND = RequestKind.CAPTURE, RequestKind.VOID, RequestKind.REFUND
 INCREMENT, RESUME, REVERSAL = RequestKind.INCREMENT, RequestKind.RESUME, RequestKind.REVERSAL
+PAYOUT = RequestKind.PAYOUT
 
 WHOLE = 10_000
 """What most tests ask for, in minor units: a sandbox may not like much more."""
@@ -116,6 +117,7 @@ class BankTalk:
         card: CardDetails | None = None,
         final: bool = False,
         credential: StoredCredential | None = None,
+        dispute_id: str | None = None,
     ) -> BankReply:
         """Send one request; the card that approves where the kind needs one and none is given."""
         if card is None and kind in (SALE, AUTHORIZE, VERIFY):
@@ -131,6 +133,7 @@ class BankTalk:
             card=card,
             stored_credential=credential,
             reference="order 1001",
+            dispute_id=dispute_id,
         )
         return bank.send(request, timeout_s=self.timeout_s)
 

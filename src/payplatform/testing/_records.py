@@ -20,12 +20,14 @@ from hypothesis import strategies as st
 from payplatform._domain._iso4217 import EXPONENTS
 from payplatform._domain.audit import AuditEntry, AuditKind
 from payplatform._domain.cards import Brand
+from payplatform._domain.disputes import Dispute, DisputeState
 from payplatform._domain.events import EVENT_TYPES, Event
 from payplatform._domain.fees import FeeKind, FeeRate, FeeSchedule
 from payplatform._domain.ledger import Account, Posting
 from payplatform._domain.money import MAX_MINOR, Money
 from payplatform._domain.operations import Operation, OperationKind, OperationState
 from payplatform._domain.payments import Facts, Payment
+from payplatform._domain.payouts import Payout, PayoutInterval, PayoutPlan
 from payplatform._domain.records import (
     Customer,
     KeyPurpose,
@@ -45,6 +47,8 @@ PREFIXES: Final[Mapping[type, str]] = MappingProxyType(
         PaymentMethod: "pm",
         Payment: "pay",
         Operation: "op",
+        Dispute: "dsp",
+        Payout: "po",
         SealedCard: "tok",
         WrappedKey: "dek",
         FeeSchedule: "fee",
@@ -56,6 +60,8 @@ PREFIXES: Final[Mapping[type, str]] = MappingProxyType(
 
 def an_id(kind: type, number: int) -> str:
     """The id of that kind with that number; greater numbers have greater ids."""
+    if kind is PayoutPlan:
+        return sorted(EXPONENTS)[number]
     return f"{PREFIXES[kind]}_{number:026d}"
 
 
@@ -144,6 +150,62 @@ def an_operation(merchant_id: str, number: int = 1, **otherwise: Any) -> Operati
         next_try_at=NOW + 30 * SECOND,
     )
     return evolve(operation, **otherwise)
+
+
+def a_dispute(merchant_id: str, number: int = 1, **otherwise: Any) -> Dispute:
+    """A dispute of all of the first payment, opened, with an id at the bank of its own."""
+    dispute = Dispute(
+        id=an_id(Dispute, number),
+        merchant_id=merchant_id,
+        version=1,
+        payment_id=an_id(Payment, 1),
+        operation_id=an_id(Operation, 1),
+        bank_dispute_id=f"case-{number}",
+        state=DisputeState.OPENED,
+        amount=Money.minor(1999, "EUR"),
+        held_minor=1999,
+        brand=Brand.VISA,
+        reason_code="10.4",
+        evidence_due_at=NOW + 86_400 * SECOND,
+        told_state=DisputeState.OPENED,
+        told_at=NOW,
+        next_look_at=NOW,
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    return evolve(dispute, **otherwise)
+
+
+def a_payout(merchant_id: str, number: int = 1, **otherwise: Any) -> Payout:
+    """A payout that was started."""
+    payout = Payout(
+        id=an_id(Payout, number),
+        merchant_id=merchant_id,
+        version=1,
+        amount=Money.minor(1999, "EUR"),
+        operation_id=an_id(Operation, number),
+        state=OperationState.IN_FLIGHT,
+        reference="week 9",
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    return evolve(payout, **otherwise)
+
+
+def a_plan(merchant_id: str, number: int = 1, **otherwise: Any) -> PayoutPlan:
+    """A plan of weekly payouts in one of the currencies."""
+    plan = PayoutPlan(
+        id=sorted(EXPONENTS)[number],
+        merchant_id=merchant_id,
+        version=1,
+        interval=PayoutInterval.WEEKLY,
+        minimum_minor=100,
+        reserve_minor=5_000,
+        next_at=NOW + SECOND,
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    return evolve(plan, **otherwise)
 
 
 def a_sealed_card(merchant_id: str, number: int = 1, **otherwise: Any) -> SealedCard:
@@ -236,6 +298,9 @@ EXAMPLES: Final[Mapping[type, Callable[..., Any]]] = MappingProxyType(
         PaymentMethod: a_method,
         Payment: a_payment,
         Operation: an_operation,
+        Dispute: a_dispute,
+        Payout: a_payout,
+        PayoutPlan: a_plan,
         SealedCard: a_sealed_card,
         WrappedKey: a_wrapped_key,
         FeeSchedule: a_fee_schedule,
@@ -297,6 +362,7 @@ _BY_NAME: Final[Mapping[str, st.SearchStrategy[Any]]] = MappingProxyType(
         "event_number": counts,
         "line": counts,
         "key_version": counts,
+        "minimum_minor": st.integers(1, MAX_MINOR),
         "attempts": st.integers(0, 2**31 - 1),
         "facts": facts(),
         "change": st.builds(Facts, **dict.fromkeys(attrs.fields_dict(Facts), _changes)),
@@ -328,6 +394,9 @@ def any_of(kind: type) -> st.SearchStrategy[Any]:
     # A sealed card's number is not a count.
     if kind is SealedCard:
         drawn["number"] = st.binary()
+    # And a payout is of more than nothing.
+    if kind is Payout:
+        drawn["amount"] = drawn["amount"].filter(bool)
     return st.builds(kind, **drawn)
 
 
@@ -365,4 +434,11 @@ def any_record(kind: type, merchant_id: str, number: int = 1) -> st.SearchStrate
     names = {"id": an_id(kind, number), "merchant_id": merchant_id}
     if kind is Merchant:
         names = {"id": merchant_id}
-    return any_of(kind).map(lambda record: evolve(record, **names))
+    return any_of(kind).map(lambda record: evolve(_within(record), **names))
+
+
+def _within(record: Any) -> Any:
+    """Of a dispute, no more is held than is disputed."""
+    if not isinstance(record, Dispute):
+        return record
+    return evolve(record, held_minor=min(record.held_minor, record.amount.amount_minor))
