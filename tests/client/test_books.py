@@ -32,6 +32,7 @@ from payplatform import (
 )
 from payplatform._domain.ledger import postings_of
 from payplatform.banks.simulated import Fault
+from payplatform.testing import SeededIds
 
 STEPS = int(os.environ.get("PAYPLATFORM_BOOK_STEPS", "600"))
 STEPS_OF_ONE = 60
@@ -43,7 +44,7 @@ class Shop:
 
     def __init__(self, seed: int) -> None:
         self.draw = Random(seed)  # noqa: S311  # a history to be repeated, not a secret
-        self.till = Till()
+        self.till = Till(new_id=SeededIds(seed))
         self.card = self.till.card().id
         self.steps: tuple[Callable[[], object], ...] = (
             self.sell,
@@ -128,14 +129,16 @@ class Shop:
         for _ in range(12):
             self.till.advance(days=8)
             self.till.pay.recover()
+            for operation in list(self.till.shop.operations.list_unresolved()):
+                self.look_up(operation)
             self.hear()
-        for operation in list(self.till.shop.operations.list_unresolved()):
-            self.look_up(operation)
         for payment in self.till.shop.payments.list():
             self.settle_one(payment)
 
     def look_up(self, operation: Operation) -> None:
-        """A person asks the bank, and decides."""
+        """A person asks the bank, and decides what only a person can."""
+        if operation.state != "needs_review":
+            return
         reply = self.till.bank.inquire(operation.merchant_id, operation.id, timeout_s=1)
         outcome = "succeeded" if reply.outcome == "approved" else "aborted"
         with suppress(NotAllowed):
