@@ -39,6 +39,7 @@ OTHERS: dict[str, Any] = {
     "first_at": None,
     "interval": "manual",
     "minimum": Money("1.00", "EUR"),
+    "month": "2030-01",
     "reserve": None,
     "since": None,
     "until": None,
