@@ -407,6 +407,21 @@ ACCOUNT = (
 
 ACCOUNT_OR_ALL = tuple(bad for bad in ACCOUNT if bad.label != "None")
 
+MONTH = (
+    *objects(ErrorCode.TYPE_INVALID, without=("str", "text")),
+    *(Bad(text, text, ErrorCode.VALUE_INVALID) for text in ("", "1999", "1999-13", "9999-12")),
+    Bad("a line more", "2030-01\n", ErrorCode.VALUE_INVALID),
+    Bad("a card number", NUMBER, ErrorCode.VALUE_INVALID),
+    Bad("huge", HUGE, ErrorCode.VALUE_INVALID),
+)
+
+RATES = (
+    Bad("None", None, ErrorCode.TYPE_INVALID),
+    Bad("a number", 14, ErrorCode.TYPE_INVALID),
+    Bad("a text", NUMBER, ErrorCode.TYPE_INVALID),
+    Bad("texts", ["1.4 %"], ErrorCode.TYPE_INVALID),
+)
+
 TIME = (
     *objects(ErrorCode.TYPE_INVALID, without=("None",)),
     Bad("without a time zone", datetime(2030, 1, 1), ErrorCode.TYPE_INVALID),  # noqa: DTZ001
