@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from payplatform.testing.disk import Disk, Image, Loss, recording_disk
@@ -25,6 +25,8 @@ def folder(tmp_path: Path) -> Path:
 @contextmanager
 def opened(folder: Path, *, mode: str = "wal", sync: str = "FULL") -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(folder / "x.db", isolation_level=None)) as connection:
+        # Or what ends the journal of this change is not sure: see test_born_twice.py.
+        connection.execute("PRAGMA synchronous = EXTRA")
         connection.execute(f"PRAGMA journal_mode = {mode}")
         connection.execute(f"PRAGMA synchronous = {sync}")
         connection.execute("CREATE TABLE IF NOT EXISTS numbers (number INTEGER PRIMARY KEY)")
@@ -109,6 +111,7 @@ def test_a_torn_write_is_there_in_some_of_its_sectors(folder: Path) -> None:
     lives=st.lists(st.tuples(st.integers(1, 80), st.sampled_from(Loss)), min_size=1, max_size=4),
     seed=st.integers(0, 2**16),
 )
+@example(lives=[(11, Loss.SCATTERED), (21, Loss.DROPPED)], seed=1292)
 def test_a_power_cut_in_place_loses_nothing_that_was_committed(
     tmp_path_factory: pytest.TempPathFactory, lives: list[tuple[int, Loss]], seed: int
 ) -> None:

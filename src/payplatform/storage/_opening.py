@@ -160,6 +160,9 @@ def _settle(connection: sqlite3.Connection, settings: Settings, *, is_first: boo
         raise StorageUnavailable(
             "the file is not the one that was opened", code=ErrorCode.STORAGE_CORRUPT
         )
+    # What ends the journal of this change has to be sure, too: a log that an earlier cut has left
+    # behind is no new name, so no later commit syncs the folder, and the journal would come back.
+    connection.execute("PRAGMA synchronous = extra")
     set_journal_mode(connection, settings.journal_mode, settings.busy_timeout_s)
     level, _ = _SYNCHRONOUS[settings.journal_mode]
     for pragma, wanted in (("synchronous", level), *_PRAGMAS):
