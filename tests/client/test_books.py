@@ -1,7 +1,7 @@
 """The books in any history: they sum to zero, follow from the events, and say what the bank says.
 
 How: a seeded shop sells, captures, refunds, is disputed, settled and paid out, the bank loses
-answers and takes back what it had approved. Disputes and settlements are booked as plain changes.
+answers and takes back what it had approved. Settlements are booked as plain changes.
 After each step the books must balance in each currency, and be those that the events make. In the
 end everything is settled: then the acquirer owes nothing, and what came in is what its statement
 says. For a longer run, say how many steps:
@@ -100,13 +100,19 @@ class Shop:
             )
 
     def dispute(self) -> None:
-        payment = self.some()
-        held = payment.facts.disputed - payment.facts.dispute_lost
-        if held:
-            ending = self.draw.choice([{"disputed": -held}, {"dispute_lost": held}])
-            book(self.till, payment, **ending)
-        elif payment.refundable_minor:
-            book(self.till, payment, disputed=self.draw.randint(1, payment.refundable_minor))
+        """The cardholder's bank takes money back, or one of its disputes is decided."""
+        disputes = self.till.bank.disputes
+        undecided = [
+            one.dispute_id for one in disputes.list() if one.state in ("opened", "submitted")
+        ]
+        with suppress(LookupError):
+            if undecided and self.draw.random() < 0.5:
+                merchant_wins = self.draw.random() < 0.5
+                disputes.decide(self.draw.choice(undecided), merchant_wins=merchant_wins)
+            else:
+                operations = list(self.till.shop.payments.operations(self.some().id))
+                disputes.open(self.till.merchant_id, self.draw.choice(operations).id)
+        self.hear()
 
     def pay_out(self) -> None:
         payouts, currency = self.till.shop.payouts, self.draw.choice(CURRENCIES)
