@@ -27,7 +27,7 @@ TABLES = {
 
 PLACES = {
     "events": ("subject_id", "number"),
-    "postings": ("payment_id", "event_number", "line"),
+    "postings": ("subject_id", "event_number", "line"),
     "receipts": ("operation_id",),
 }
 """What names a row among the merchant's, where that is not its id."""

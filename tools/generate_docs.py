@@ -264,6 +264,13 @@ _WORDS_OF_FACT = {
     "expired": "its time has passed",
     "refunded": "it is given back",
     "disputed": "the cardholder's bank takes it back",
+    "dispute_lost": "it is taken back for good",
+    "fees": "the merchant is charged for it",
+    "settled": "the acquirer settles it",
+    "acquirer_fees": "the acquirer keeps it",
+    "reserved": "it is set aside for a payout",
+    "paid_out": "it leaves for the merchant's bank",
+    "suspended": "the acquirer settles it, and nobody knows what for",
 }
 
 
@@ -285,6 +292,15 @@ _OUTCOMES = (
     ("refund of 30 succeeds", Facts(refunded=30)),
     ("refund of 30 is taken back by the bank", Facts(refunded=-30)),
     ("dispute of 30 is opened", Facts(disputed=30)),
+    ("dispute of 30 is won", Facts(disputed=-30)),
+    ("dispute of 30 is lost", Facts(dispute_lost=30)),
+    ("3 are charged for a payment", Facts(fees=3)),
+    ("100 are settled, 2 of them kept", Facts(settled=100, acquirer_fees=2)),
+    ("100 are settled, and match nothing", Facts(suspended=100)),
+    ("payout of 50 is started", Facts(reserved=50)),
+    ("payout of 50 succeeds", Facts(paid_out=50)),
+    ("payout of 50 fails", Facts(reserved=-50)),
+    ("payout of 50 comes back", Facts(reserved=-50, paid_out=-50)),
     ("anything is declined, aborted, or still open", Facts()),
 )
 

@@ -151,8 +151,8 @@ class Storage(Protocol):
         """The subject's events, in the order of their numbers."""
         ...
 
-    def postings(self, merchant_id: str, payment_id: str) -> Sequence[Posting]:
-        """The payment's postings, in the order of event number and line."""
+    def postings(self, merchant_id: str, subject_id: str) -> Sequence[Posting]:
+        """The subject's postings, in the order of event number and line."""
         ...
 
     def merchants(self, *, before: str | None = None, limit: int) -> Sequence[Merchant]:
@@ -237,7 +237,7 @@ class Storage(Protocol):
         that is needed is left alone, and has to be there with the stored version equal to its own.
         Unique are: (merchant, kind, id); an operation's (merchant, idempotency key); a payment
         method's (merchant, customer, fingerprint) where both are given; an event's (merchant,
-        subject, number); a posting's (merchant, payment, event number, line); an audit entry's
+        subject, number); a posting's (merchant, subject, event number, line); an audit entry's
         (merchant, id). Each event also enters the outbox.
 
         Raises:

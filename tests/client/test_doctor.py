@@ -92,7 +92,7 @@ _OPEN_LIST = (
 )
 
 _CENT = (
-    "UPDATE postings SET amount_minor = amount_minor {} WHERE payment_id = :payment"
+    "UPDATE postings SET amount_minor = amount_minor {} WHERE subject_id = :payment"
     " AND event_number = {} AND line = {}"
 )
 
@@ -160,7 +160,7 @@ PLANTS = {
     "a posting was altered": plant(
         "postings",
         "posting 2.1",
-        by="UPDATE postings SET amount_minor = 9999 WHERE payment_id = :payment"
+        by="UPDATE postings SET amount_minor = 9999 WHERE subject_id = :payment"
         " AND event_number = 2 AND line = 1",
     ),
     "a cent moved from one event's postings to another's": plant(
@@ -175,18 +175,18 @@ PLANTS = {
     "postings in another currency": plant(
         "postings",
         *("posting 2.1", "posting 2.2", "posting 4.1", "posting 4.4"),
-        by="UPDATE postings SET currency = 'USD' WHERE payment_id = :payment",
+        by="UPDATE postings SET currency = 'USD' WHERE subject_id = :payment",
     ),
     "a posting is missing": plant(
         "postings",
         "posting 4.3",
-        by="DELETE FROM postings WHERE payment_id = :payment AND event_number = 4 AND line = 3",
+        by="DELETE FROM postings WHERE subject_id = :payment AND event_number = 4 AND line = 3",
     ),
     "a posting of no event": plant(
         "postings",
         "posting 3.1",
-        by="INSERT INTO postings SELECT merchant_id, payment_id, 3, 1, account, amount_minor,"
-        " currency, at, NULL FROM postings WHERE payment_id = :payment AND event_number = 2"
+        by="INSERT INTO postings SELECT merchant_id, subject_id, 3, 1, account, amount_minor,"
+        " currency, at, NULL FROM postings WHERE subject_id = :payment AND event_number = 2"
         " AND line = 1",
     ),
     "an operation that its payment takes for open": plant(
@@ -295,7 +295,8 @@ PLANTS = {
         "references",
         "event 9",
         by="INSERT INTO events SELECT merchant_id, :nothing, 9, 'evt_x', type, at, operation_id,"
-        " amount_minor, currency, 0, 0, 0, 0, 0, 0, 0, details, NULL FROM events"
+        " amount_minor, currency, 0, 0, 0, 0, 0, 0, 0, details, NULL,"
+        " NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM events"
         " WHERE subject_id = :payment AND number = 1",
         record="nothing",
     ),
@@ -303,7 +304,7 @@ PLANTS = {
         "references",
         "posting 9.1",
         by="INSERT INTO postings SELECT merchant_id, :nothing, 9, line, account, amount_minor,"
-        " currency, at, NULL FROM postings WHERE payment_id = :payment AND event_number = 2",
+        " currency, at, NULL FROM postings WHERE subject_id = :payment AND event_number = 2",
         record="nothing",
     ),
     "a receipt of no operation": plant(
@@ -336,7 +337,7 @@ PLANTS = {
             "UPDATE operations SET merchant_id = :nothing WHERE subject_id = :payment",
             "UPDATE events SET merchant_id = :nothing WHERE subject_id = :payment",
             "UPDATE outbox SET merchant_id = :nothing WHERE subject_id = :payment",
-            "UPDATE postings SET merchant_id = :nothing WHERE payment_id = :payment",
+            "UPDATE postings SET merchant_id = :nothing WHERE subject_id = :payment",
             "UPDATE receipts SET merchant_id = :nothing WHERE operation_id = :authorize",
             "UPDATE receipts SET merchant_id = :nothing WHERE operation_id = :capture",
         ),

@@ -27,6 +27,8 @@ def sensible_facts(draw: st.DrawFn) -> Facts:
     voided = draw(st.integers(0, authorized - captured))
     expired = draw(st.integers(0, authorized - captured - voided))
     refunded = draw(st.integers(0, captured))
+    disputed = draw(st.integers(0, captured - refunded))
+    reserved = draw(st.integers(0, captured))
     return Facts(
         requested=authorized,
         authorized=authorized,
@@ -34,7 +36,14 @@ def sensible_facts(draw: st.DrawFn) -> Facts:
         voided=voided,
         expired=expired,
         refunded=refunded,
-        disputed=draw(st.integers(0, captured - refunded)),
+        disputed=disputed,
+        fees=draw(st.integers(0, captured)),
+        settled=draw(st.integers(-captured, captured)),
+        acquirer_fees=draw(st.integers(0, captured)),
+        dispute_lost=draw(st.integers(0, disputed)),
+        reserved=reserved,
+        paid_out=draw(st.integers(0, reserved)),
+        suspended=draw(st.integers(0, captured)),
     )
 
 
@@ -104,7 +113,7 @@ def test_a_line_says_whose_it_is_and_which_event_made_it(
         said = asdict(posting, filter=lambda at, _: at.name not in ("account", "amount_minor"))
         assert said == {
             "merchant_id": "mer",
-            "payment_id": "pay",
+            "subject_id": "pay",
             "event_number": number,
             "line": posting.line,
             "currency": currency,
@@ -115,12 +124,19 @@ def test_a_line_says_whose_it_is_and_which_event_made_it(
 @given(facts=sensible_facts())
 def test_each_account_shows_what_it_is_for(facts: Facts) -> None:
     """Said once in words of the trade, since the test above would pass with accounts mixed up."""
+    earned = facts.captured - facts.refunded - facts.dispute_lost - facts.fees
+    came_in = facts.settled - facts.acquirer_fees + facts.suspended
     assert balances(facts) == {
         Account.ISSUER_HOLDS: facts.uncaptured,
         Account.UNCAPTURED: -facts.uncaptured,
-        Account.ACQUIRER_RECEIVABLE: facts.captured - facts.refunded - facts.disputed,
-        Account.MERCHANT_BALANCE: facts.refunded - facts.captured,
-        Account.DISPUTES_HELD: facts.disputed,
+        Account.ACQUIRER_RECEIVABLE: facts.unreturned - facts.settled,
+        Account.MERCHANT_BALANCE: facts.reserved - earned,
+        Account.FEES: -facts.fees,
+        Account.ACQUIRER_FEES: facts.acquirer_fees,
+        Account.DISPUTES_HELD: facts.disputed - facts.dispute_lost,
+        Account.RESERVES: facts.paid_out - facts.reserved,
+        Account.BANK_CASH: came_in - facts.paid_out,
+        Account.SUSPENSE: -facts.suspended,
     }
 
 

@@ -297,10 +297,10 @@ class NumbersEventsAcrossMerchants(MemoryStorage):
         super()._append(event, undo)
 
 
-@caught_by("test_a_line_is_posted_once_for_each_event_payment_and_merchant")
+@caught_by("test_a_line_is_posted_once_for_each_event_subject_and_merchant")
 class PostsALineTwice(MemoryStorage):
     def _post(self, posting: Any, undo: ExitStack) -> None:
-        book = self._postings.get((posting.merchant_id, posting.payment_id), {})
+        book = self._postings.get((posting.merchant_id, posting.subject_id), {})
         book.pop((posting.event_number, posting.line), None)
         super()._post(posting, undo)
 

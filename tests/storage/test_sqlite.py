@@ -460,6 +460,52 @@ def test_a_file_from_before_rotation_gets_what_rotation_needs(path: Path) -> Non
     storage.close()
 
 
+@pytest.mark.parametrize("chain_key", [None, bytes(32)])
+def test_a_file_from_before_the_books_keeps_every_row_and_its_chain(
+    path: Path, chain_key: bytes | None
+) -> None:
+    """What it lacks is 0, and so no part of a digest: a keyed chain needs no key to be kept."""
+    storage = SQLiteStorage(path, chain_key=chain_key)
+    payment, event, line = a_payment(MERCHANT), an_event(MERCHANT), a_posting(MERCHANT)
+    storage.commit(
+        Changes(merchant_id=MERCHANT, records=(payment,), events=(event,), postings=(line,))
+    )
+    head = storage.head(MERCHANT, Chain.JOURNAL)
+    storage.close()
+    as_before_the_books(path)
+
+    storage = SQLiteStorage(path, chain_key=chain_key)
+    assert storage.get(MERCHANT, Payment, payment.id) == payment
+    assert list(storage.events(MERCHANT, payment.id)) == [event]
+    assert list(storage.postings(MERCHANT, payment.id)) == [line]
+    assert storage.verify(MERCHANT, Chain.JOURNAL, head).ok
+    settled = evolve(payment, version=2, facts=payment.facts + Facts(settled=1, acquirer_fees=2))
+    storage.commit(Changes(merchant_id=MERCHANT, records=(settled,)))
+    assert storage.get(MERCHANT, Payment, payment.id) == settled
+    assert storage.verify(MERCHANT, Chain.JOURNAL, head).ok
+    storage.close()
+
+
+def as_before_the_books(path: Path) -> None:
+    """Put the rows of a file into one that ends with the schema before."""
+    newer = path.rename(path.with_name("newer.db"))
+    path.touch(mode=0o600)
+    connection = sqlite3.connect(path, isolation_level=None)
+    for migration in _schema.MIGRATIONS[:4]:
+        migration(Database(connection, execute_plugins=False))
+    connection.execute("PRAGMA user_version = 4")
+    connection.execute("ATTACH ? AS newer", (str(newer),))
+    tables = connection.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'")
+    for (table,) in tables.fetchall():
+        columns = [name for _, name, *_ in connection.execute(f"PRAGMA main.table_info({table})")]
+        now = ["subject_id" if name == "payment_id" else name for name in columns]
+        connection.execute(
+            f"INSERT INTO main.{table} ({', '.join(columns)})"
+            f" SELECT {', '.join(now)} FROM newer.{table}"
+        )
+    connection.close()
+
+
 @pytest.mark.parametrize(
     ("kind", "where", "index"),
     [
@@ -514,6 +560,11 @@ LARGEST = 2**63 - 1
         f"authorized = {LARGEST}, captured = {LARGEST}, voided = {LARGEST}",
         "refunded = 10",
         "refunded = -1",
+        "fees = -1",
+        "dispute_lost = 1",
+        "reserved = 1",
+        "paid_out = 1",
+        "suspended = 1",
         "refunded = 5, disputed = 5",
         f"refunded = {LARGEST}, disputed = {LARGEST}",
         "captured = 8.5",

@@ -230,9 +230,14 @@ def broken_bounds(payment: Payment) -> Iterator[_Problem]:
     if not 0 <= facts.refunded + facts.disputed <= facts.captured <= facts.authorized:
         text = "0 <= refunded + disputed <= captured <= authorized does not hold"
         yield _Problem("bounds", text)
-    if min(facts.voided, facts.expired, facts.refunded, facts.disputed, facts.uncaptured) < 0:
+    never_negative = (facts.voided, facts.expired, facts.refunded, facts.disputed, facts.fees)
+    if min(*never_negative, facts.uncaptured) < 0:
         text = "an amount is negative, or more was let go than authorized"
         yield _Problem("bounds", text)
+    if not 0 <= facts.dispute_lost <= facts.disputed:
+        yield _Problem("bounds", "0 <= dispute_lost <= disputed does not hold")
+    if facts.reserved or facts.paid_out or facts.suspended:
+        yield _Problem("bounds", "it has an amount that is no payment's")
     is_overdrawn = facts.uncaptured < payment.reserved_uncaptured_minor
     if is_overdrawn or facts.unreturned < payment.reserved_refunds_minor:
         yield _Problem("reservations", "more is under way than there is")

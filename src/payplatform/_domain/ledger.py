@@ -22,21 +22,34 @@ class Account(StrEnum):
     """The chart of accounts.
 
     The first two are memoranda: promises, not money. They show what issuers hold for the merchant.
+    The others are the merchant's books as the platform keeps them: what the acquirer owes and what
+    has come in on one side, whose it is on the other.
     """
 
     ISSUER_HOLDS = "issuer_holds"
     UNCAPTURED = "uncaptured"
     ACQUIRER_RECEIVABLE = "acquirer_receivable"
     MERCHANT_BALANCE = "merchant_balance"
+    FEES = "fees"
+    ACQUIRER_FEES = "acquirer_fees"
     DISPUTES_HELD = "disputes_held"
+    RESERVES = "reserves"
+    BANK_CASH = "bank_cash"
+    SUSPENSE = "suspense"
 
 
 @frozen(kw_only=True)
 class Posting:
-    """One line in the books, bound to the event that made it. Never changed, never removed."""
+    """One line in the books, bound to the event that made it. Never changed, never removed.
+
+    The lines of one event are an entry.
+
+    Attributes:
+        subject_id: the payment, payout or settlement report whose event it was.
+    """
 
     merchant_id: str
-    payment_id: str
+    subject_id: str
     event_number: int
     line: int
     account: Account
@@ -54,6 +67,13 @@ RULES: tuple[tuple[str, Account, Account], ...] = (
     ("expired", Account.UNCAPTURED, Account.ISSUER_HOLDS),
     ("refunded", Account.MERCHANT_BALANCE, Account.ACQUIRER_RECEIVABLE),
     ("disputed", Account.DISPUTES_HELD, Account.ACQUIRER_RECEIVABLE),
+    ("dispute_lost", Account.MERCHANT_BALANCE, Account.DISPUTES_HELD),
+    ("fees", Account.MERCHANT_BALANCE, Account.FEES),
+    ("settled", Account.BANK_CASH, Account.ACQUIRER_RECEIVABLE),
+    ("acquirer_fees", Account.ACQUIRER_FEES, Account.BANK_CASH),
+    ("reserved", Account.MERCHANT_BALANCE, Account.RESERVES),
+    ("paid_out", Account.RESERVES, Account.BANK_CASH),
+    ("suspended", Account.BANK_CASH, Account.SUSPENSE),
 )
 
 
@@ -63,7 +83,7 @@ def postings_of(event: Event, currency: str) -> tuple[Posting, ...]:
     return tuple(
         Posting(
             merchant_id=event.merchant_id,
-            payment_id=event.subject_id,
+            subject_id=event.subject_id,
             event_number=event.number,
             line=line,
             account=account,
@@ -76,7 +96,7 @@ def postings_of(event: Event, currency: str) -> tuple[Posting, ...]:
 
 
 def balances(facts: Facts) -> dict[Account, int]:
-    """What the accounts of one payment must show for these facts, in minor units."""
+    """What the accounts must show for these facts, in minor units."""
     totals: Counter[Account] = Counter()
     for account, amount_minor in _lines(facts):
         totals[account] += amount_minor

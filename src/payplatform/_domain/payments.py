@@ -48,7 +48,17 @@ class PaymentStatus(StrEnum):
 class Facts:
     """Amounts in minor units. Also the change an event made to them: facts are the sum of changes.
 
-    `disputed` counts what the cardholder's bank has taken back, for now or for good.
+    The last three are of what belongs to no payment: payouts and settlement reports.
+
+    Attributes:
+        disputed: what the cardholder's bank has taken back, for now or for good.
+        fees: what the merchant is charged by its fee schedule.
+        settled: what the acquirer has settled, before its own fees: captures less what went back.
+        acquirer_fees: what the acquirer kept of it: interchange, scheme fees and its own.
+        dispute_lost: how much of `disputed` is taken back for good.
+        reserved: what is set aside to be paid out, and what of it was.
+        paid_out: how much of `reserved` has left for the merchant's own bank.
+        suspended: what the acquirer has settled and nobody knows yet what for.
     """
 
     requested: int = 0
@@ -58,17 +68,17 @@ class Facts:
     expired: int = 0
     refunded: int = 0
     disputed: int = 0
+    fees: int = 0
+    settled: int = 0
+    acquirer_fees: int = 0
+    dispute_lost: int = 0
+    reserved: int = 0
+    paid_out: int = 0
+    suspended: int = 0
 
     def __add__(self, change: Facts) -> Facts:
-        return Facts(
-            requested=self.requested + change.requested,
-            authorized=self.authorized + change.authorized,
-            captured=self.captured + change.captured,
-            voided=self.voided + change.voided,
-            expired=self.expired + change.expired,
-            refunded=self.refunded + change.refunded,
-            disputed=self.disputed + change.disputed,
-        )
+        names = fields_dict(Facts)
+        return Facts(**{name: getattr(self, name) + getattr(change, name) for name in names})
 
     def __neg__(self) -> Facts:
         return Facts(**{name: -getattr(self, name) for name in fields_dict(Facts)})

@@ -57,9 +57,9 @@ LOST: Final = (
         "references",
         "its payment is not there",
         """
-        SELECT merchant_id, payment_id, event_number || '.' || line FROM postings AS l
+        SELECT merchant_id, subject_id, event_number || '.' || line FROM postings AS l
         WHERE NOT EXISTS (SELECT 1 FROM payments AS p
-                          WHERE p.merchant_id = l.merchant_id AND p.id = l.payment_id)
+                          WHERE p.merchant_id = l.merchant_id AND p.id = l.subject_id)
         LIMIT 1000
         """,
     ),

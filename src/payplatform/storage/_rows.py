@@ -59,6 +59,9 @@ def time_of(microseconds: int) -> datetime:
 
 DIGEST: Final = "row_digest"
 
+_DIGESTED_AS: Final = {("postings", "subject_id"): "payment_id"}
+"""What a column was called when its rows first got their digests, and is called in them still."""
+
 _plainly: Final = json.JSONEncoder(
     separators=(",", ":"), default=lambda data: {"hex": data.hex()}
 ).encode
@@ -71,8 +74,9 @@ def digester(table: str, columns: Sequence[str]) -> Callable[[Sequence[Any]], by
         table: where the row lies.
         columns: what its items are, in their order.
     """
-    names = sorted(columns)
-    by_name = itemgetter(*map(columns.index, names))
+    named_so = {_DIGESTED_AS.get((table, column), column): column for column in columns}
+    names = sorted(named_so)
+    by_name = itemgetter(*(columns.index(named_so[name]) for name in names))
 
     def digest(row: Sequence[Any]) -> bytes:
         items = zip(names, by_name(row), strict=True)
@@ -181,8 +185,14 @@ def _codec(kind: Any) -> _Codec | None:
 _text: Final = str.__str__  # of a StrEnum's member: the text it is, as a plain str
 
 
-def _facts_of(amounts: Sequence[int]) -> Facts:
-    return Facts(**dict(zip(_FACTS, amounts, strict=True)))
+def _facts_of(stored: Sequence[int | None]) -> Facts:
+    return Facts(**{name: amount or 0 for name, amount in zip(_FACTS, stored, strict=True)})
+
+
+def _split_facts(facts: Facts) -> Row:
+    """The amounts; what the first schema did not know is NULL where it is 0, as in rows of then."""
+    amounts: Row = _amounts(facts)
+    return amounts[:_FIRST_FACTS] + tuple(amount or None for amount in amounts[_FIRST_FACTS:])
 
 
 def _money_of(stored: Sequence[Any]) -> Money | None:
@@ -195,10 +205,12 @@ def _split_money(money: Money | None) -> tuple[int | None, str | None]:
 
 
 _FACTS: Final = tuple(field.name for field in attrs.fields(Facts))
+_FIRST_FACTS: Final = _FACTS.index("disputed") + 1
+_amounts: Final = attrgetter(*_FACTS)
 _Spread = tuple[Callable[[Any], Row], Callable[[Sequence[Any]], Any]]
 # Amounts are columns of their own, so that the schema can guard them.
 _SPREAD: Final[dict[Any, tuple[tuple[str, ...], _Spread]]] = {
-    Facts: (_FACTS, (attrgetter(*_FACTS), _facts_of)),
+    Facts: (_FACTS, (_split_facts, _facts_of)),
     Money: (("amount_minor", "currency"), (_split_money, _money_of)),
 }
 
@@ -362,7 +374,7 @@ SEALED_CARDS: Final = Layout(SealedCard, "sealed_cards")
 WRAPPED_KEYS: Final = Layout(WrappedKey, "wrapped_keys")
 EVENTS: Final = Layout(Event, "events", prefix="change_", place=("subject_id", "number"))
 POSTINGS: Final = Layout(
-    Posting, "postings", key="payment_id", place=("payment_id", "event_number", "line")
+    Posting, "postings", key="subject_id", place=("subject_id", "event_number", "line")
 )
 AUDIT_ENTRIES: Final = Layout(AuditEntry, "audit_entries")
 
@@ -385,11 +397,11 @@ RECORDS: Final[Mapping[type, Layout[Any]]] = MappingProxyType(
 
 # -- receipts --------------------------------------------------------------------------------------
 
-RECEIPT_FORMAT: Final = 3
+RECEIPT_FORMAT: Final = 4
 """Raised when the JSON of a payment or payment method changes; each older one stays readable.
 
-Format 1 knows no version of a fingerprint, and format 2 none that is allowed again; either is read
-as if it said none.
+Format 1 knows no version of a fingerprint, format 2 none that is allowed again, and format 3 no
+fees and no settlement; each is read as if it said none.
 """
 
 _SUBJECTS: Final[dict[str, type[Subject]]] = {"payment": Payment, "payment_method": PaymentMethod}

@@ -417,7 +417,41 @@ def _digested(db: Database, table: str, merchant_id: str) -> Iterator[Mark]:
         yield table, " ".join(map(str, at)), shown(mark)
 
 
-MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first, _rotation, _limits, _audit)
+_BOOKS: Final = (
+    "ALTER TABLE payments ADD COLUMN fees INTEGER CHECK (fees >= 0)",
+    "ALTER TABLE payments ADD COLUMN settled INTEGER",
+    "ALTER TABLE payments ADD COLUMN acquirer_fees INTEGER",
+    """
+    ALTER TABLE payments
+    ADD COLUMN dispute_lost INTEGER CHECK (dispute_lost BETWEEN 0 AND disputed)
+    """,
+    # No payment is paid out, or in suspense.
+    "ALTER TABLE payments ADD COLUMN reserved INTEGER CHECK (reserved IS NULL)",
+    "ALTER TABLE payments ADD COLUMN paid_out INTEGER CHECK (paid_out IS NULL)",
+    "ALTER TABLE payments ADD COLUMN suspended INTEGER CHECK (suspended IS NULL)",
+    "ALTER TABLE events ADD COLUMN change_fees INTEGER",
+    "ALTER TABLE events ADD COLUMN change_settled INTEGER",
+    "ALTER TABLE events ADD COLUMN change_acquirer_fees INTEGER",
+    "ALTER TABLE events ADD COLUMN change_dispute_lost INTEGER",
+    "ALTER TABLE events ADD COLUMN change_reserved INTEGER",
+    "ALTER TABLE events ADD COLUMN change_paid_out INTEGER",
+    "ALTER TABLE events ADD COLUMN change_suspended INTEGER",
+    "ALTER TABLE postings RENAME COLUMN payment_id TO subject_id",
+    # The books as they are read: in the order of time.
+    "CREATE INDEX postings_at ON postings (merchant_id, at, subject_id, event_number, line)",
+)
+
+
+def _books(db: Database) -> None:
+    """What this schema adds is NULL where it is 0, so every row keeps the digest that it has."""
+    for statement in _BOOKS:
+        db.execute(statement)
+
+
+MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (
+    *(_first, _rotation, _limits, _audit),
+    _books,
+)
 """Each brings a file from the user version that is its place here to the next one."""
 
 LATEST: Final = len(MIGRATIONS)

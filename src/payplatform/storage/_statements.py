@@ -144,7 +144,7 @@ LINKS: Final = (
 )
 EVENTS_OF: Final = f"{_select(EVENTS)} WHERE merchant_id = ? AND subject_id = ? ORDER BY number"
 POSTINGS_OF: Final = (
-    f"{_select(POSTINGS)} WHERE merchant_id = ? AND payment_id = ? ORDER BY event_number, line"
+    f"{_select(POSTINGS)} WHERE merchant_id = ? AND subject_id = ? ORDER BY event_number, line"
 )
 # A merchant is its own merchant, and it is the latter's order that the primary key has.
 NEWEST_MERCHANTS: Final = f"{_select(MERCHANTS)} ORDER BY merchant_id DESC LIMIT ?"

@@ -97,9 +97,9 @@ class MemoryStorage:
         with self._lock:
             return _in_order(self._events.get((merchant_id, subject_id), {}))
 
-    def postings(self, merchant_id: str, payment_id: str) -> Sequence[Posting]:
+    def postings(self, merchant_id: str, subject_id: str) -> Sequence[Posting]:
         with self._lock:
-            return _in_order(self._postings.get((merchant_id, payment_id), {}))
+            return _in_order(self._postings.get((merchant_id, subject_id), {}))
 
     def merchants(self, *, before: str | None = None, limit: int) -> Sequence[Merchant]:
         with self._lock:
@@ -265,10 +265,10 @@ class MemoryStorage:
         _put(self._outbox, place, event, undo)
 
     def _post(self, posting: Posting, undo: ExitStack) -> None:
-        book = self._postings.setdefault((posting.merchant_id, posting.payment_id), {})
+        book = self._postings.setdefault((posting.merchant_id, posting.subject_id), {})
         place = (posting.event_number, posting.line)
         if place in book:
-            raise Conflict(f"{posting.payment_id} has this posting already")
+            raise Conflict(f"{posting.subject_id} has this posting already")
         _put(book, place, posting, undo)
 
     def _keep(self, receipt: Receipt, undo: ExitStack) -> None:

@@ -171,8 +171,8 @@ class SQLiteStorage:
     def events(self, merchant_id: str, subject_id: str) -> Sequence[Event]:
         return self._read(EVENTS, sql.EVENTS_OF, (merchant_id, subject_id))
 
-    def postings(self, merchant_id: str, payment_id: str) -> Sequence[Posting]:
-        return self._read(POSTINGS, sql.POSTINGS_OF, (merchant_id, payment_id))
+    def postings(self, merchant_id: str, subject_id: str) -> Sequence[Posting]:
+        return self._read(POSTINGS, sql.POSTINGS_OF, (merchant_id, subject_id))
 
     def merchants(self, *, before: str | None = None, limit: int) -> Sequence[Merchant]:
         if before is None:

@@ -189,7 +189,7 @@ def a_posting(merchant_id: str, number: int = 1, **otherwise: Any) -> Posting:
     """The first line of the first payment's event with that number."""
     posting = Posting(
         merchant_id=merchant_id,
-        payment_id=an_id(Payment, 1),
+        subject_id=an_id(Payment, 1),
         event_number=number,
         line=1,
         account=Account.ISSUER_HOLDS,
@@ -240,6 +240,7 @@ times: Final = st.datetimes(
 )
 amounts: Final = st.integers(0, MAX_MINOR) | st.sampled_from([0, 1, MAX_MINOR])
 counts: Final = st.integers(1, 2**31 - 1)
+_changes: Final = st.integers(-MAX_MINOR, MAX_MINOR)
 
 
 @st.composite
@@ -249,6 +250,7 @@ def facts(draw: st.DrawFn) -> Facts:
     captured = draw(st.integers(0, authorized))
     voided = draw(st.integers(0, authorized - captured))
     refunded = draw(st.integers(0, captured))
+    disputed = draw(st.integers(0, captured - refunded))
     return Facts(
         requested=draw(amounts),
         authorized=authorized,
@@ -256,7 +258,11 @@ def facts(draw: st.DrawFn) -> Facts:
         voided=voided,
         expired=draw(st.integers(0, authorized - captured - voided)),
         refunded=refunded,
-        disputed=draw(st.integers(0, captured - refunded)),
+        disputed=disputed,
+        fees=draw(amounts),
+        settled=draw(_changes),
+        acquirer_fees=draw(_changes),
+        dispute_lost=draw(st.integers(0, disputed)),
     )
 
 
@@ -265,7 +271,6 @@ def _digits(least: int, most: int) -> st.SearchStrategy[str]:
 
 
 _bank_codes: Final = st.none() | st.text("ABCdef059-", min_size=1, max_size=8)
-_changes: Final = st.integers(-MAX_MINOR, MAX_MINOR)
 
 _BY_NAME: Final[Mapping[str, st.SearchStrategy[Any]]] = MappingProxyType(
     {

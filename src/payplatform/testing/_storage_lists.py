@@ -263,7 +263,7 @@ class ListsContract:
         postings = tuple(a_posting(MINE, number, line=line) for number, line in places)
         storage.commit(Changes(merchant_id=MINE, postings=postings[:3]))
         storage.commit(Changes(merchant_id=MINE, postings=postings[3:]))
-        found = storage.postings(MINE, postings[0].payment_id)
+        found = storage.postings(MINE, postings[0].subject_id)
         assert [(posting.event_number, posting.line) for posting in found] == sorted(places)
 
     def test_the_outbox_holds_events_in_the_order_of_their_commits(self, storage: Storage) -> None:

@@ -134,7 +134,7 @@ class StorageContract(ListsContract, ChainsContract):
         merchant_id, subject_id = a_fresh_merchant_id(), an_id(Payment, 1)
         mine = {"merchant_id": merchant_id}
         event = evolve(data.draw(any_of(Event)), subject_id=subject_id, **mine)
-        posting = evolve(data.draw(any_of(Posting)), payment_id=subject_id, **mine)
+        posting = evolve(data.draw(any_of(Posting)), subject_id=subject_id, **mine)
         told = data.draw(any_record(data.draw(st.sampled_from([Payment, PaymentMethod])), "m"))
         receipt = Receipt(merchant_id=merchant_id, operation_id="op_1", subject=told)
         changes = Changes(
@@ -388,16 +388,16 @@ class StorageContract(ListsContract, ChainsContract):
             "evt_4",
         ]
 
-    def test_a_line_is_posted_once_for_each_event_payment_and_merchant(
+    def test_a_line_is_posted_once_for_each_event_subject_and_merchant(
         self, storage: Storage
     ) -> None:
         posting = a_posting(MINE)
         storage.commit(Changes(merchant_id=MINE, postings=(posting,)))
         again = evolve(posting, amount_minor=1)
         refuse(storage, Changes(merchant_id=MINE, postings=(again,)))
-        for other in (evolve(again, line=2), evolve(again, payment_id="pay_2"), a_posting(OTHER)):
+        for other in (evolve(again, line=2), evolve(again, subject_id="pay_2"), a_posting(OTHER)):
             storage.commit(Changes(merchant_id=other.merchant_id, postings=(other,)))
-        found = storage.postings(MINE, posting.payment_id)
+        found = storage.postings(MINE, posting.subject_id)
         assert list(found) == [posting, evolve(again, line=2)]
 
     # -- merchants apart ---------------------------------------------------------------------------
