@@ -45,7 +45,7 @@ class Notices:
             Conflict: what is under way on the payment has to end first: likewise.
             StorageUnavailable: the store failed: likewise.
         """
-        return self._engine().notices.apply(_a_notice(notice))
+        return self._engine().notices.apply(_a_notice(notice)).operation
 
 
 def _a_notice(notice: object) -> BankNotice:
