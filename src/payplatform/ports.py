@@ -32,6 +32,7 @@ from payplatform._domain.messages import (
     ReplyOutcome,
     RequestKind,
 )
+from payplatform._domain.notices import Notice, NoticeState
 from payplatform._domain.operations import Initiator, Operation, OperationState, StoredCredential
 from payplatform._domain.payments import Action, Payment, PaymentStatus
 from payplatform._domain.records import (
@@ -43,7 +44,17 @@ from payplatform._domain.records import (
     WrappedKey,
 )
 
-R = TypeVar("R", Merchant, Customer, PaymentMethod, Payment, Operation, SealedCard, WrappedKey)
+R = TypeVar(
+    "R",
+    Merchant,
+    Customer,
+    PaymentMethod,
+    Payment,
+    Operation,
+    Notice,
+    SealedCard,
+    WrappedKey,
+)
 
 
 @frozen(kw_only=True)
@@ -55,7 +66,8 @@ class Filter:
         payment_method_id: of payments.
         subject_id: of operations: those whose subject it is, be it a payment or a payment method.
         statuses: of payments; empty means any.
-        states: of operations; empty means any.
+        operation_id: of notices.
+        states: of operations and notices; empty means any.
         created_from: created at this time or later.
         created_before: created before this time.
         reference: of payments, exactly.
@@ -69,7 +81,8 @@ class Filter:
     payment_method_id: str | None = None
     subject_id: str | None = None
     statuses: frozenset[PaymentStatus] = frozenset()
-    states: frozenset[OperationState] = frozenset()
+    operation_id: str | None = None
+    states: frozenset[OperationState] | frozenset[NoticeState] = frozenset()
     created_from: datetime | None = None
     created_before: datetime | None = None
     reference: str | None = None
@@ -82,7 +95,7 @@ class Filter:
 EVERYTHING = Filter()
 
 EXACTLY = (
-    *("customer_id", "payment_method_id", "subject_id", "reference"),
+    *("customer_id", "payment_method_id", "subject_id", "operation_id", "reference"),
     *("key_version", "fingerprint_version", "card_fingerprint"),
 )
 """The conditions of a filter that a record meets when its attribute of that name is equal."""
@@ -168,6 +181,10 @@ class Storage(Protocol):
 
     def lapsed_payments(self, now: datetime, *, limit: int) -> Sequence[Payment]:
         """Payments of all merchants whose `lapses_at` is `now` or earlier, longest due first."""
+        ...
+
+    def due_notices(self, now: datetime, *, limit: int) -> Sequence[Notice]:
+        """Notices of all merchants whose `next_try_at` is `now` or earlier, longest due first."""
         ...
 
     def outbox(self, *, limit: int) -> Sequence[Event]:
@@ -284,6 +301,19 @@ class Bank(Protocol):
 
         Raises:
             Exception: it could not be asked; nothing is known.
+        """
+        ...
+
+    def read_notice(self, raw: bytes, headers: Mapping[str, str]) -> BankNotice:
+        """What a message tells that the bank has sent on its own, once it is sure that it has.
+
+        The signature is verified over the bytes as they came, in a time that does not tell where it
+        differs, and how old it is with it, before anything is made of them. Names in `headers` may
+        be in any case. A bank without `signed_notices` is never asked.
+
+        Raises:
+            NotAuthentic: it is not proved to be the bank's, or not from now.
+            InvalidRequest: `notice_malformed`: it is the bank's, and tells nothing that is known.
         """
         ...
 
@@ -426,6 +456,8 @@ __all__ = [
     "KeyService",
     "Limiter",
     "Merchant",
+    "Notice",
+    "NoticeState",
     "Operation",
     "OperationState",
     "Payment",

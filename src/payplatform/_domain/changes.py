@@ -10,6 +10,7 @@ from attrs import frozen
 from payplatform._domain.audit import AuditEntry
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import Posting
+from payplatform._domain.notices import Notice
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
 from payplatform._domain.records import (
@@ -20,7 +21,9 @@ from payplatform._domain.records import (
     WrappedKey,
 )
 
-Record = Merchant | Customer | PaymentMethod | Payment | Operation | SealedCard | WrappedKey
+Record = (
+    Merchant | Customer | PaymentMethod | Payment | Operation | Notice | SealedCard | WrappedKey
+)
 """What has an id, a merchant and a version."""
 
 Subject = Payment | PaymentMethod

@@ -31,6 +31,7 @@ from payplatform._domain.changes import Receipt, Subject
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import Posting
 from payplatform._domain.money import Money
+from payplatform._domain.notices import Notice
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Facts, Payment
 from payplatform._domain.records import Customer, Merchant, PaymentMethod, SealedCard, WrappedKey
@@ -112,6 +113,8 @@ def _new_converter() -> Converter:
         converter.register_structure_hook(plain, _exactly)
     converter.register_unstructure_hook(datetime, stored_time)
     converter.register_structure_hook(datetime, lambda stored, _: time_of(_exactly(stored, int)))
+    converter.register_unstructure_hook(Money, lambda money: [money.amount_minor, money.currency])
+    converter.register_structure_hook(Money, lambda stored, _: Money.minor(*stored))
     converter.register_unstructure_hook(bytes, lambda data: b64encode(data).decode())
     converter.register_structure_hook(bytes, lambda text, _: b64decode(text, validate=True))
     converter.register_unstructure_hook_factory(
@@ -370,6 +373,7 @@ PAYMENTS: Final = Layout(
     Payment, "payments", computed=(("status", _text), ("lapses_at", stored_time))
 )
 OPERATIONS: Final = Layout(Operation, "operations", guard="epoch")
+NOTICES: Final = Layout(Notice, "notices")
 SEALED_CARDS: Final = Layout(SealedCard, "sealed_cards")
 WRAPPED_KEYS: Final = Layout(WrappedKey, "wrapped_keys")
 EVENTS: Final = Layout(Event, "events", prefix="change_", place=("subject_id", "number"))
@@ -387,6 +391,7 @@ RECORDS: Final[Mapping[type, Layout[Any]]] = MappingProxyType(
             PAYMENT_METHODS,
             PAYMENTS,
             OPERATIONS,
+            NOTICES,
             SEALED_CARDS,
             WRAPPED_KEYS,
         )

@@ -14,12 +14,14 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from payplatform._domain.notices import NoticeState
 from payplatform._domain.operations import FINAL_STATES, OperationState
 from payplatform.ports import EXACTLY, Filter
 from payplatform.storage._rows import (
     AUDIT_ENTRIES,
     EVENTS,
     MERCHANTS,
+    NOTICES,
     OPERATIONS,
     PAYMENT_METHODS,
     PAYMENTS,
@@ -155,6 +157,7 @@ DUE_OPERATIONS: Final = (
     f"{_select(OPERATIONS)} WHERE next_try_at <= ? ORDER BY next_try_at, id LIMIT ?"
 )
 LAPSED_PAYMENTS: Final = f"{_select(PAYMENTS)} WHERE lapses_at <= ? ORDER BY lapses_at, id LIMIT ?"
+DUE_NOTICES: Final = f"{_select(NOTICES)} WHERE next_try_at <= ? ORDER BY next_try_at, id LIMIT ?"
 OUTBOX: Final = (
     f"SELECT {', '.join(f'events.{column}' for column in EVENTS.columns)}"
     " FROM outbox JOIN events ON events.merchant_id = outbox.merchant_id"
@@ -246,7 +249,7 @@ def _conditions(where: Filter, before: str | None) -> Iterator[_Condition]:
         yield _Condition("metadata", "instr(metadata, ?)", (line_of(pair),))
 
 
-def _by_index(states: frozenset[OperationState]) -> Iterator[_Condition]:
+def _by_index(states: frozenset[OperationState] | frozenset[NoticeState]) -> Iterator[_Condition]:
     if not states & FINAL_STATES:
         yield _Condition("state", _IS_OPEN, ())
     if states == {OperationState.DECLINED}:

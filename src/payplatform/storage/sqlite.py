@@ -25,6 +25,7 @@ from payplatform._domain.audit import AuditEntry, Chain, ChainHead, ChainReport
 from payplatform._domain.changes import Changes, Record, Subject
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import Posting
+from payplatform._domain.notices import Notice
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
 from payplatform._domain.records import Merchant, PaymentMethod
@@ -61,6 +62,7 @@ from payplatform.storage._rows import (
     AUDIT_ENTRIES,
     EVENTS,
     MERCHANTS,
+    NOTICES,
     OPERATIONS,
     PAYMENT_METHODS,
     PAYMENTS,
@@ -184,6 +186,9 @@ class SQLiteStorage:
 
     def lapsed_payments(self, now: datetime, *, limit: int) -> Sequence[Payment]:
         return self._read(PAYMENTS, sql.LAPSED_PAYMENTS, (stored_time(now), limit))
+
+    def due_notices(self, now: datetime, *, limit: int) -> Sequence[Notice]:
+        return self._read(NOTICES, sql.DUE_NOTICES, (stored_time(now), limit))
 
     def outbox(self, *, limit: int) -> Sequence[Event]:
         return self._read(EVENTS, sql.OUTBOX, (limit,))

@@ -22,7 +22,9 @@ from payplatform._domain.audit import AuditEntry, AuditKind
 from payplatform._domain.cards import Brand
 from payplatform._domain.events import EVENT_TYPES, Event
 from payplatform._domain.ledger import Account, Posting
+from payplatform._domain.messages import BankNotice, BankReply, ReplyOutcome
 from payplatform._domain.money import MAX_MINOR, Money
+from payplatform._domain.notices import Notice, NoticeState
 from payplatform._domain.operations import Operation, OperationKind, OperationState
 from payplatform._domain.payments import Facts, Payment
 from payplatform._domain.records import (
@@ -44,6 +46,7 @@ PREFIXES: Final[Mapping[type, str]] = MappingProxyType(
         PaymentMethod: "pm",
         Payment: "pay",
         Operation: "op",
+        Notice: "ntc",
         SealedCard: "tok",
         WrappedKey: "dek",
         Event: "evt",
@@ -144,6 +147,27 @@ def an_operation(merchant_id: str, number: int = 1, **otherwise: Any) -> Operati
     return evolve(operation, **otherwise)
 
 
+def a_notice(merchant_id: str, number: int = 1, **otherwise: Any) -> Notice:
+    """A notice about the first operation, that waits to be looked at again."""
+    operation_id = an_id(Operation, 1)
+    reply = BankReply(
+        operation_id=operation_id, outcome=ReplyOutcome.APPROVED, amount=Money.minor(1999, "EUR")
+    )
+    notice = Notice(
+        id=an_id(Notice, number),
+        merchant_id=merchant_id,
+        version=1,
+        bank="simulated",
+        operation_id=operation_id,
+        told=BankNotice(id=f"notice_{number}", merchant_id=merchant_id, reply=reply, at=NOW),
+        state=NoticeState.WAITING,
+        next_try_at=NOW,
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    return evolve(notice, **otherwise)
+
+
 def a_sealed_card(merchant_id: str, number: int = 1, **otherwise: Any) -> SealedCard:
     """A sealed card; nothing in it can be opened."""
     sealed = SealedCard(
@@ -221,6 +245,7 @@ EXAMPLES: Final[Mapping[type, Callable[..., Any]]] = MappingProxyType(
         PaymentMethod: a_method,
         Payment: a_payment,
         Operation: an_operation,
+        Notice: a_notice,
         SealedCard: a_sealed_card,
         WrappedKey: a_wrapped_key,
     }

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payplatform._domain.changes import Changes, Receipt
+from payplatform._domain.notices import Notice, NoticeState
 from payplatform._domain.operations import Operation, OperationState
 from payplatform._domain.payments import Facts, Payment, PaymentStatus
 from payplatform._domain.records import Merchant, PaymentMethod, SealedCard
@@ -26,6 +27,7 @@ from payplatform.testing._records import (
     a_customer,
     a_merchant,
     a_method,
+    a_notice,
     a_payment,
     a_posting,
     a_sealed_card,
@@ -99,6 +101,21 @@ filtered: Final = st.one_of(
         st.builds(Filter, key_version=_versions),
     ),
     st.tuples(
+        st.just(Notice),
+        _several(
+            a_notice,
+            operation_id=_names,
+            state=st.sampled_from(NoticeState),
+            created_at=_moments,
+        ),
+        st.builds(
+            Filter,
+            operation_id=st.none() | _names,
+            states=st.frozensets(st.sampled_from(NoticeState)),
+            **_created,
+        ),
+    ),
+    st.tuples(
         st.just(Operation),
         _several(
             an_operation,
@@ -120,7 +137,7 @@ filtered: Final = st.one_of(
 
 
 _EXACTLY: Final = (
-    *("customer_id", "payment_method_id", "subject_id", "reference"),
+    *("customer_id", "payment_method_id", "subject_id", "operation_id", "reference"),
     *("key_version", "fingerprint_version", "card_fingerprint"),
 )
 
@@ -222,6 +239,20 @@ class ListsContract:
         assert [o.id for o in storage.due_operations(NOW, limit=2)] == due[:2]
         assert storage.due_operations(NOW, limit=1)[0].merchant_id == OTHER
         assert not list(storage.due_operations(NOW - 11 * SECOND, limit=9))
+
+    def test_notices_of_all_merchants_are_due_longest_due_first(self, storage: Storage) -> None:
+        for number, seconds in ((1, -5), (2, 0), (3, -10), (4, 1), (5, None)):
+            at = None if seconds is None else NOW + seconds * SECOND
+            write(storage, a_notice(OTHER if number == 3 else MINE, number, next_try_at=at))
+        due = [an_id(Notice, number) for number in (3, 1, 2)]
+        assert [n.id for n in storage.due_notices(NOW, limit=9)] == due
+        assert [n.id for n in storage.due_notices(NOW, limit=2)] == due[:2]
+        assert not list(storage.due_notices(NOW - 11 * SECOND, limit=9))
+
+    def test_a_notice_is_due_by_its_latest_version(self, storage: Storage) -> None:
+        write(storage, a_notice(MINE))
+        write(storage, a_notice(MINE, version=2, next_try_at=None))
+        assert not list(storage.due_notices(NOW, limit=9))
 
     def test_an_operation_is_due_by_its_latest_version(self, storage: Storage) -> None:
         write(storage, an_operation(MINE, next_try_at=NOW))
