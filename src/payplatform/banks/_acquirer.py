@@ -189,9 +189,12 @@ class Desk:
                 evolve(self, now=due_at).let_happen(due)
 
     def let_happen(self, due: Answer) -> None:
-        """Decide what an answer has been waiting for, and tell."""
+        """Decide what an answer has been waiting for, or let it expire, and tell."""
         if due.outcome is ReplyOutcome.PENDING:
             self.end_pending(due, succeed=due.refunds is Refunds.PENDING_THEN_APPROVED)
+        elif due.kind is RequestKind.AUTHORIZE and due.outcome is ReplyOutcome.APPROVED:
+            self.books.save(evolve(due, due_at=None))
+            self._tell_of_expiry(due)
         elif due.outcome is ReplyOutcome.APPROVED:
             self._take_back(due)
         else:
@@ -213,8 +216,16 @@ class Desk:
         """Go back on a capture or a refund, unless what came after it rests on it."""
         if self._stands_without(approved):
             self.tell(self._unbook(approved, *_TAKEN_BACK))
+            target = self.books.answer(approved.merchant_id, approved.target_id or "")
+            if target is not None and target.due_at is None:
+                self._tell_of_expiry(target)
         else:
             self.books.save(evolve(approved, due_at=None))
+
+    def _tell_of_expiry(self, authorization: Answer) -> None:
+        """Tell how much of an authorization has expired in all, if anything has."""
+        for line in self.expiry(authorization):
+            self.books.tell(authorization, self.now, expired_minor=line.amount_minor)
 
     def end_pending(self, pending: Answer, *, succeed: bool) -> None:
         """Decide a pending refund, and tell."""
@@ -315,14 +326,15 @@ class Desk:
         self.books.append(self._line(answer, answer, LineKind(answer.kind), amount_minor))
         lifetime_s = self._offers.authorization_lifetime_s
         holds = answer.kind is RequestKind.AUTHORIZE and lifetime_s is not None
+        expires_at = self.now + timedelta(seconds=lifetime_s or 0) if holds else None
         return evolve(
             answer,
             outcome=ReplyOutcome.APPROVED,
             approved_minor=amount_minor,
             network_transaction_id=_name("net", answer),
             action_url=None,
-            expires_at=self.now + timedelta(seconds=lifetime_s or 0) if holds else None,
-            due_at=None,
+            expires_at=expires_at,
+            due_at=expires_at,
         )
 
     def _verify(self, order: Order) -> Answer:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +22,7 @@ from typing import Final, TypeVar
 from weakref import WeakSet
 
 import attrs
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from attrs.converters import optional
 
 from payplatform._domain.declines import Decline, DeclineCode
@@ -98,8 +99,8 @@ class Answer(Order):
         approved_minor: the amount that the answer is about; less than asked if approved in part.
         passed: of a challenge: True, False, or None while nobody has taken it.
         expires_at: until when an authorization holds.
-        due_at: when a challenge or a pending refund is decided by itself, or what was approved is
-            taken back.
+        due_at: when a challenge or a pending refund is decided by itself, what was approved is
+            taken back, or what is left of an authorization expires.
     """
 
     outcome: ReplyOutcome = field(converter=ReplyOutcome)
@@ -183,14 +184,27 @@ class Late(Order):
 
 @frozen(kw_only=True)
 class Notice(Answer):
-    """An answer that the merchant is to be told of, as it was then."""
+    """An answer that the merchant is to be told of, as it was then.
+
+    Attributes:
+        expired_minor: how much of what it approved had expired, where it is told for that.
+    """
 
     number: int
     told_at: datetime = field(converter=_moment)
+    expired_minor: int | None = None
     acknowledged: bool = field(default=False, converter=bool)
 
 
-R = TypeVar("R", Answer, Line, Reversal, Late, Notice)
+@frozen(kw_only=True)
+class SigningKey:
+    """The secret that notices are signed with; it moves no money, and is worth nothing."""
+
+    number: int = 1
+    secret: str = field(repr=False)
+
+
+R = TypeVar("R", Answer, Line, Reversal, Late, Notice, SigningKey)
 
 _TABLES: Final[dict[type, tuple[str, str]]] = {
     Answer: ("answers", ", PRIMARY KEY (merchant_id, operation_id)"),
@@ -198,6 +212,7 @@ _TABLES: Final[dict[type, tuple[str, str]]] = {
     Reversal: ("reversals", ", PRIMARY KEY (merchant_id, operation_id)"),
     Late: ("late", ", PRIMARY KEY (number)"),
     Notice: ("notices", ", PRIMARY KEY (number)"),
+    SigningKey: ("signing_keys", ", PRIMARY KEY (number)"),
 }
 _INDEXES: Final = (
     "CREATE INDEX IF NOT EXISTS answers_due ON answers (due_at) WHERE due_at IS NOT NULL",
@@ -206,7 +221,7 @@ _INDEXES: Final = (
 )
 # Marks a file as a simulated bank's: "PaSB". The version is raised when a column changes.
 _APPLICATION_ID: Final = 0x50615342
-_VERSION: Final = 2
+_VERSION: Final = 3
 _BUSY_S: Final = 30.0
 
 
@@ -490,10 +505,11 @@ class Transaction:
         """Take an order off the way."""
         self._connection.execute("DELETE FROM late WHERE number = ?", (late.number,))
 
-    def tell(self, answer: Answer, at: datetime) -> None:
-        """Leave a notice of this answer."""
+    def tell(self, answer: Answer, at: datetime, *, expired_minor: int | None = None) -> None:
+        """Leave a notice of this answer, or of how much of what it approved has expired."""
         values = attrs.asdict(answer, recurse=False)
-        self._write("INSERT", Notice(number=self._next("notices"), told_at=at, **values))
+        notice = Notice(number=self._next("notices"), told_at=at, **values)
+        self._write("INSERT", evolve(notice, expired_minor=expired_minor))
 
     def notices(self) -> Sequence[Notice]:
         """Notices that nobody has acknowledged, in the order they were left."""
@@ -505,6 +521,13 @@ class Transaction:
             "UPDATE notices SET acknowledged = 1 WHERE number = ?", (number,)
         )
         return changed.rowcount
+
+    def signing_key(self) -> bytes:
+        """The secret that these books' notices are signed with; made when it is first asked for."""
+        if not self._read(SigningKey, "1"):
+            self._write("INSERT", SigningKey(secret=secrets.token_hex(32)))
+        (key,) = self._read(SigningKey, "1")
+        return bytes.fromhex(key.secret)
 
     def _next(self, table: str) -> int:
         # S608: the only text that is put together here is our own table's name.
@@ -519,7 +542,7 @@ class Transaction:
         rows = self._connection.execute(query, [_stored(value) for value in values])
         return [kind(**dict(zip(names, row, strict=True))) for row in rows]
 
-    def _write(self, verb: str, row: Answer | Line | Reversal | Late | Notice) -> None:
+    def _write(self, verb: str, row: Answer | Line | Reversal | Late | Notice | SigningKey) -> None:
         names = _COLUMNS[type(row)]
         marks = ", ".join("?" * len(names))
         # S608: as above.

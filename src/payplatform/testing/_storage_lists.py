@@ -251,6 +251,7 @@ class ListsContract:
 
     def test_a_notice_is_due_by_its_latest_version(self, storage: Storage) -> None:
         write(storage, a_notice(MINE))
+        assert len(storage.due_notices(NOW, limit=9)) == 1
         write(storage, a_notice(MINE, version=2, next_try_at=None))
         assert not list(storage.due_notices(NOW, limit=9))
 
