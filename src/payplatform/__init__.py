@@ -6,6 +6,7 @@ from payplatform._domain.declines import Advice, Decline, DeclineCode, DeclineKi
 from payplatform._domain.events import Event
 from payplatform._domain.limits import Limit, RetryRule
 from payplatform._domain.money import Money
+from payplatform._domain.notices import Notice, NoticeState
 from payplatform._domain.operations import Initiator, Operation, OperationKind, OperationState
 from payplatform._domain.payments import Action, Payment, PaymentStatus
 from payplatform._domain.records import Customer, Merchant, PaymentMethod, Verification
@@ -22,6 +23,7 @@ from payplatform.errors import (
     InvalidRequest,
     LimitExceeded,
     NotAllowed,
+    NotAuthentic,
     NotFound,
     OutcomeUnknown,
     PayPlatformError,
@@ -60,7 +62,10 @@ __all__ = [
     "MerchantClient",
     "Money",
     "NotAllowed",
+    "NotAuthentic",
     "NotFound",
+    "Notice",
+    "NoticeState",
     "Operation",
     "OperationKind",
     "OperationState",

@@ -13,7 +13,13 @@ from typing import Any, ClassVar
 import pytest
 from attrs import evolve
 
-from payplatform._domain.messages import BankCapabilities, BankReply, BankRequest, ReplyOutcome
+from payplatform._domain.messages import (
+    BankCapabilities,
+    BankNotice,
+    BankReply,
+    BankRequest,
+    ReplyOutcome,
+)
 from payplatform._domain.money import Money
 from payplatform.banks.simulated import FULL_CAPABILITIES, SimulatedBank
 from payplatform.ports import Bank, CardDetails, RequestKind
@@ -43,6 +49,9 @@ class Wrapper:
 
     def inquire(self, merchant_id: str, operation_id: str, *, timeout_s: float) -> BankReply:
         return self.inner.inquire(merchant_id, operation_id, timeout_s=timeout_s)
+
+    def read_notice(self, raw: bytes, headers: Mapping[str, str]) -> BankNotice:
+        return self.inner.read_notice(raw, headers)
 
     def describe(self) -> Mapping[str, str]:
         return self.inner.describe()

@@ -140,7 +140,7 @@ EXPECTED_HEAD = (
 @cache
 def identifier(prefix: str, *, optional: bool = False) -> tuple[Bad, ...]:
     good, malformed = an_id(prefix), ErrorCode.ID_MALFORMED
-    kinds = {"mer", "cus", "pm", "pay", "op", "evt", "tok"} - {prefix}
+    kinds = {"mer", "cus", "pm", "pay", "op", "evt", "tok", "ntc"} - {prefix}
     return (
         *objects(ErrorCode.TYPE_INVALID, without=("None",) if optional else ()),
         *(Bad(f"{kind}_", an_id(kind), ErrorCode.ID_WRONG_KIND) for kind in sorted(kinds)),
@@ -406,6 +406,31 @@ TIME = (
     Bad("text", "2030-01-01T00:00:00Z", ErrorCode.TYPE_INVALID),
 )
 
+NOTICE_STATE = (
+    *objects(ErrorCode.VALUE_INVALID, without=("None",)),
+    *(
+        Bad(f"text {text!r}", text, ErrorCode.VALUE_INVALID)
+        for text in ("", "new", "WAITING", "waiting ", NUMBER)
+    ),
+)
+
+RAW = (
+    *objects(ErrorCode.TYPE_INVALID, without=("bytes",)),
+    Bad("text", "{}", ErrorCode.TYPE_INVALID),
+    Bad("a view", memoryview(b"{}"), ErrorCode.TYPE_INVALID),
+    Bad("one byte too long", bytes(64 * 1024 + 1), ErrorCode.NOTICE_TOO_LARGE),
+    Bad("huge", bytes(10_000_000), ErrorCode.NOTICE_TOO_LARGE),
+)
+
+HEADERS = (
+    *objects(ErrorCode.TYPE_INVALID, without=("dict",)),
+    Bad("pairs", [("webhook-id", "notice_1")], ErrorCode.TYPE_INVALID),
+    Bad("a value is no text", {"webhook-id": 1}, ErrorCode.TYPE_INVALID),
+    Bad("a value is bytes", {"webhook-id": b"notice_1"}, ErrorCode.TYPE_INVALID),
+    Bad("a name is no text", {1: "notice_1"}, ErrorCode.TYPE_INVALID),
+    Bad("a value is hostile", {"webhook-id": Hostile()}, ErrorCode.TYPE_INVALID),
+)
+
 OUTCOME = (
     *objects(ErrorCode.VALUE_INVALID),
     *(
@@ -493,6 +518,11 @@ NOTICE = (
     *_noticed("reply", objects(ErrorCode.TYPE_INVALID)),
     *_noticed("reply.operation_id", identifier("op")),
     *_noticed("at", (*TIME, Bad("None", None, ErrorCode.TYPE_INVALID))),
+    *_noticed("expired", objects(ErrorCode.TYPE_INVALID, without=("None",))),
+    *_noticed(
+        "expired",
+        (Bad("below nothing", Money.minor(-1, "EUR"), ErrorCode.AMOUNT_NOT_POSITIVE),),
+    ),
 )
 
 EDGES: dict[str, tuple[Any, ...]] = {

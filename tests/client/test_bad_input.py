@@ -61,6 +61,12 @@ ARGUMENTS: dict[str, dict[str, tuple[Bad, ...]]] = {
     "events.mark_published": {"events": bad.EVENTS},
     "events.pending": {"limit": bad.LIMIT},
     "notices.apply": {"notice": bad.NOTICE},
+    "notices.receive": {"raw": bad.RAW, "headers": bad.HEADERS},
+    "shop.notices.get": {"notice_id": identifier("ntc")},
+    "shop.notices.list": {
+        "state": bad.NOTICE_STATE,
+        "operation_id": identifier("op", optional=True),
+    },
     "shop.customers.create": {
         "name": text(200, optional=True),
         "email": bad.EMAIL,

@@ -22,12 +22,15 @@ from typeid import TypeID
 
 from payplatform import Card, MerchantClient, Money, PayPlatform, PayPlatformError
 from payplatform._domain.changes import Changes
-from payplatform.banks.simulated import SimulatedBank
+from payplatform.banks.simulated import Fault, SimulatedBank
 from payplatform.keys.local import LocalKeyService
 from payplatform.ports import BankNotice
 from payplatform.storage.memory import MemoryStorage
 
-ROOMS = ("customers", "payment_methods", "payments", "operations", "vault", "journal", "audit")
+ROOMS = (
+    *("customers", "payment_methods", "payments", "operations", "notices"),
+    *("vault", "journal", "audit"),
+)
 
 OTHERS: dict[str, Any] = {
     "actor": "Ada",
@@ -57,6 +60,7 @@ OTHERS: dict[str, Any] = {
     "reason": "looked it up",
     "reference": None,
     "security_code": None,
+    "state": None,
     "status": None,
     "timeout_s": None,
     "unused_for": timedelta(days=1),
@@ -87,10 +91,10 @@ class Recorder:
 @pytest.fixture(scope="module")
 def world() -> Iterator[tuple[MerchantClient, dict[str, str], Recorder, Callable[[str], str]]]:
     """One merchant's client, ids of another merchant for every id parameter, the store, new ids."""
-    storage = Recorder()
+    storage, bank = Recorder(), SimulatedBank()
     pay = PayPlatform(
         storage=storage,
-        bank=SimulatedBank(),
+        bank=bank,
         keys=LocalKeyService.ephemeral(),
     )
     theirs = pay.merchant(pay.merchants.create(name="Theirs").id)
@@ -98,6 +102,11 @@ def world() -> Iterator[tuple[MerchantClient, dict[str, str], Recorder, Callable
     method = theirs.payment_methods.create(
         customer=customer.id, card=Card("4242424242424242", "12/40")
     )
+    bank.next(Fault.CONTRADICT)
+    theirs.payments.charge(
+        Money("1.00", "EUR"), payment_method=method.id, idempotency_key="their-notice"
+    )
+    notice = pay.notices.receive(*bank.deliveries()[0])
     payment = theirs.payments.authorize(
         Money("5.00", "EUR"), payment_method=method.id, idempotency_key="their-key"
     )
@@ -108,6 +117,7 @@ def world() -> Iterator[tuple[MerchantClient, dict[str, str], Recorder, Callable
         "payment_method": method.id,
         "payment_method_id": method.id,
         "payment_id": payment.id,
+        "notice_id": notice.id,
         "operation_id": payment.latest_operation_id or "",
         "idempotency_key": "their-key",
     }

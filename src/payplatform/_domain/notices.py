@@ -1,8 +1,8 @@
 """What the bank has told of its own accord, as it is kept: never lost, and never heeded twice.
 
-Law of this file: a notice is known by its merchant, its bank and the bank's own id of it, from which
-its id here follows. So what comes again is found, and what comes under the same id with other
-content is told from it: it is kept beside it and never heeded.
+Law of this file: a notice is known by its merchant, its bank and the bank's own id of it, and its
+id here follows from these. So what comes again is found, and what comes under the same id with
+other content is told from it: it is kept beside it and never heeded.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def new_notice(told: BankNotice, *, bank: str, now: datetime, again_at: datetime
         version=1,
         bank=bank,
         operation_id=told.reply.operation_id,
-        told=fit_to_keep(told),
+        told=_fit_to_keep(told),
         state=NoticeState.WAITING,
         next_try_at=again_at,
         created_at=now,
@@ -76,17 +76,17 @@ def new_notice(told: BankNotice, *, bank: str, now: datetime, again_at: datetime
     )
 
 
-def discrepancy(notice: Notice, first: Notice, variant: int) -> Notice:
+def discrepancy(notice: Notice, first: Notice, place: str) -> Notice:
     """A notice that says something else than the first of its id, as it is kept.
 
     Args:
         notice: as it came.
         first: the one that counts.
-        variant: which other content it is, from 1.
+        place: the id that it is kept under.
     """
     return evolve(
         notice,
-        id=notice_id(notice.bank, notice.told.id, variant),
+        id=place,
         state=NoticeState.DISCREPANCY,
         reason=first.id,
         next_try_at=None,
@@ -121,7 +121,7 @@ def after_a_look(
     )
 
 
-def fit_to_keep(told: BankNotice) -> BankNotice:
+def _fit_to_keep(told: BankNotice) -> BankNotice:
     """What is kept of an id that looks like a card number: what it is known by here."""
     if not looks_like_card_number(told.id):
         return told

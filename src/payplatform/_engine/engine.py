@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from payplatform._engine.auditing import Auditing
 from payplatform._engine.exchange import Exchange
 from payplatform._engine.flow import Flow
+from payplatform._engine.inbox import Inbox
 from payplatform._engine.limits import Limits
 from payplatform._engine.notices import Notices
 from payplatform._engine.pages import all_records
@@ -61,8 +62,9 @@ class Engine:
             auditing=self.auditing,
             is_allowed=settings.may_reveal,
         )
-        self.recovery = Recovery(exchange)
         self.notices = Notices(exchange)
+        self.inbox = Inbox(exchange, self.notices)
+        self.recovery = Recovery(exchange, self.inbox)
         self.flow = Flow(
             exchange=exchange,
             recovery=self.recovery,

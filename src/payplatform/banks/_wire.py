@@ -1,8 +1,8 @@
 """Values as JSON on the simulated bank's wire, and back.
 
-Law of this file: what is written follows from the types of the values, so that a part which a notice
-gets one day is carried without a line here. Reading takes what writing makes and nothing else: no
-field too many, no number that is a fraction, no name twice. Its error tells nothing of what came.
+Law of this file: what is written follows from the types of the values, so that a part which a
+notice gets one day is carried without a line here. Reading takes what writing makes and nothing
+else: no field too many, no fraction, no name twice. Its error tells nothing of what came.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from payplatform._domain.notices import NoticeState
 from payplatform._domain.operations import FINAL_STATES, OperationState
 from payplatform.ports import EXACTLY, Filter
 from payplatform.storage._rows import (
@@ -249,7 +248,7 @@ def _conditions(where: Filter, before: str | None) -> Iterator[_Condition]:
         yield _Condition("metadata", "instr(metadata, ?)", (line_of(pair),))
 
 
-def _by_index(states: frozenset[OperationState] | frozenset[NoticeState]) -> Iterator[_Condition]:
+def _by_index(states: frozenset[str]) -> Iterator[_Condition]:
     if not states & FINAL_STATES:
         yield _Condition("state", _IS_OPEN, ())
     if states == {OperationState.DECLINED}:
