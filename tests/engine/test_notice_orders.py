@@ -59,7 +59,7 @@ def of_one_payment() -> World:
 
 
 def of_what_was_found_out() -> World:
-    """Recovery was faster: nothing is open, and what is told too early contradicts the books."""
+    """Recovery was faster: nothing is open, and our own clock has let go of some."""
     world = of_one_payment()
     world.pay.recover()
     assert not list(world.shop.operations.list_unresolved())
@@ -136,7 +136,9 @@ def seen(world: World) -> tuple[object, ...]:
         for operation in shop.payments.operations(payment.id)
     ]
     return (
-        tuple(sorted((p.facts.captured, p.facts.refunded, str(p.facts), p.status) for p in payments)),
+        tuple(
+            sorted((p.facts.captured, p.facts.refunded, str(p.facts), p.status) for p in payments)
+        ),
         tuple(sorted(stand)),
         tuple(sorted(books.items())),
     )
