@@ -313,7 +313,7 @@ def test_what_is_not_signed_by_the_bank_is_not_even_read(world: World) -> None:
     another = World()
     taken_back(another)
     without = [{n: v for n, v in headers.items() if n != gone} for gone in headers]
-    doctored = [
+    doctored: list[tuple[bytes, dict[str, str]]] = [
         (raw[:-1] + bytes([raw[-1] ^ 1]), headers),
         (raw + b" ", headers),
         (b"", headers),
@@ -324,7 +324,7 @@ def test_what_is_not_signed_by_the_bank_is_not_even_read(world: World) -> None:
         (raw, headers | {signature: "v1,\udcff"}),
         (raw, {}),
         *((raw, headers_) for headers_ in without),
-        tuple(another.bank.deliveries()[0]),
+        another.bank.deliveries()[0],
         (b"\x00" * 1_000, headers),
     ]
     for body, some in doctored:
