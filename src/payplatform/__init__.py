@@ -4,11 +4,13 @@ from payplatform._domain.audit import AuditEntry, AuditKind, AuditOutcome, Chain
 from payplatform._domain.cards import Brand, Card
 from payplatform._domain.declines import Advice, Decline, DeclineCode, DeclineKind
 from payplatform._domain.events import Event
+from payplatform._domain.ledger import Account, Entry, Posting
 from payplatform._domain.limits import Limit, RetryRule
 from payplatform._domain.money import Money
 from payplatform._domain.notices import Notice, NoticeState
 from payplatform._domain.operations import Initiator, Operation, OperationKind, OperationState
 from payplatform._domain.payments import Action, Payment, PaymentStatus
+from payplatform._domain.payouts import Payout, PayoutInterval, PayoutPlan, PayoutStatus
 from payplatform._domain.records import Customer, Merchant, PaymentMethod, Verification
 from payplatform._engine.doctor import DoctorReport
 from payplatform._engine.recovery import RecoveryReport
@@ -34,6 +36,7 @@ from payplatform.errors import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "Account",
     "Action",
     "Advice",
     "AuditEntry",
@@ -51,6 +54,7 @@ __all__ = [
     "DeclineKind",
     "Declined",
     "DoctorReport",
+    "Entry",
     "ErrorCode",
     "Event",
     "ImportReport",
@@ -75,6 +79,11 @@ __all__ = [
     "Payment",
     "PaymentMethod",
     "PaymentStatus",
+    "Payout",
+    "PayoutInterval",
+    "PayoutPlan",
+    "PayoutStatus",
+    "Posting",
     "RecoveryReport",
     "RetryRule",
     "RotationReport",

@@ -22,7 +22,7 @@ from payplatform._domain.changes import (
 )
 from payplatform._domain.events import Event
 from payplatform._domain.invariants import Finding
-from payplatform._domain.ledger import Account, Posting
+from payplatform._domain.ledger import Account, PlaceInBooks, Posting
 from payplatform._domain.messages import (
     BankCapabilities,
     BankNotice,
@@ -35,6 +35,7 @@ from payplatform._domain.messages import (
 from payplatform._domain.notices import Notice, NoticeState
 from payplatform._domain.operations import Initiator, Operation, OperationState, StoredCredential
 from payplatform._domain.payments import Action, Payment, PaymentStatus
+from payplatform._domain.payouts import Payout, PayoutPlan
 from payplatform._domain.records import (
     Check,
     Customer,
@@ -52,6 +53,8 @@ R = TypeVar(
     Payment,
     Operation,
     Notice,
+    Payout,
+    PayoutPlan,
     SealedCard,
     WrappedKey,
 )
@@ -93,6 +96,26 @@ class Filter:
 
 
 EVERYTHING = Filter()
+
+
+@frozen(kw_only=True)
+class LineFilter:
+    """Which lines of the books a page is to hold; every condition that is given must be met.
+
+    Attributes:
+        account: in this account.
+        subject_id: of this payment, payout or settlement report.
+        since: posted at this time or later.
+        until: posted before this time.
+    """
+
+    account: Account | None = None
+    subject_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+EVERY_LINE = LineFilter()
 
 EXACTLY = (
     *("customer_id", "payment_method_id", "subject_id", "operation_id", "reference"),
@@ -166,6 +189,27 @@ class Storage(Protocol):
 
     def postings(self, merchant_id: str, subject_id: str) -> Sequence[Posting]:
         """The subject's postings, in the order of event number and line."""
+        ...
+
+    def ledger(
+        self,
+        merchant_id: str,
+        where: LineFilter = EVERY_LINE,
+        *,
+        after: PlaceInBooks | None = None,
+        limit: int,
+    ) -> Sequence[Posting]:
+        """At most `limit` lines that match, by their place in the books, all after that place."""
+        ...
+
+    def totals(
+        self, merchant_id: str, *, at: datetime | None = None
+    ) -> Mapping[tuple[str, Account], int]:
+        """What lines posted until then, that moment counting, add up to, however large that is.
+
+        Returns:
+            The sum in minor units for each currency and account that has a line.
+        """
         ...
 
     def merchants(self, *, before: str | None = None, limit: int) -> Sequence[Merchant]:
@@ -433,6 +477,7 @@ class KeyService(Protocol):
 
 __all__ = [
     "EVERYTHING",
+    "EVERY_LINE",
     "EXACTLY",
     "Account",
     "Action",
@@ -455,6 +500,7 @@ __all__ = [
     "Initiator",
     "KeyService",
     "Limiter",
+    "LineFilter",
     "Merchant",
     "Notice",
     "NoticeState",
@@ -463,7 +509,10 @@ __all__ = [
     "Payment",
     "PaymentMethod",
     "PaymentStatus",
+    "Payout",
+    "PayoutPlan",
     "Place",
+    "PlaceInBooks",
     "Posting",
     "Quota",
     "R",

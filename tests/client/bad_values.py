@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 from attrs import evolve
 from typeid import TypeID
 
-from payplatform import Card, ChainHead, ErrorCode, Event, Initiator, Money, PaymentStatus
+from payplatform import Account, Card, ChainHead, ErrorCode, Event, Initiator, Money, PaymentStatus
 from payplatform.ports import BankNotice, BankReply, ReplyOutcome
 
 HUGE = "x" * 10_000_000
@@ -398,6 +398,15 @@ STATUS = (
     Bad("card number", NUMBER, ErrorCode.VALUE_INVALID),
 )
 
+ACCOUNT = (
+    *objects(ErrorCode.VALUE_INVALID),
+    Bad("no account", "cash", ErrorCode.VALUE_INVALID),
+    Bad("other case", "Fees", ErrorCode.VALUE_INVALID),
+    Bad("card number", NUMBER, ErrorCode.VALUE_INVALID),
+)
+
+ACCOUNT_OR_ALL = tuple(bad for bad in ACCOUNT if bad.label != "None")
+
 TIME = (
     *objects(ErrorCode.TYPE_INVALID, without=("None",)),
     Bad("without a time zone", datetime(2030, 1, 1), ErrorCode.TYPE_INVALID),  # noqa: DTZ001
@@ -448,6 +457,23 @@ CURRENCY = (
         )
     ),
     Bad("huge", HUGE, ErrorCode.CURRENCY_UNKNOWN),
+)
+
+RESERVE = (
+    *(bad for bad in AMOUNT_OR_ALL if bad.code is ErrorCode.TYPE_INVALID),
+    Bad("negative money", Money("-5.00", "EUR"), ErrorCode.VALUE_INVALID),
+    Bad("dollars", Money("1.00", "USD"), ErrorCode.CURRENCY_MISMATCH),
+)
+
+INTERVAL = (
+    *objects(ErrorCode.VALUE_INVALID),
+    Bad("no interval", "hourly", ErrorCode.VALUE_INVALID),
+    Bad("other case", "Daily", ErrorCode.VALUE_INVALID),
+)
+
+FIRST_AT = (
+    *TIME,
+    Bad("of no interval", datetime(2030, 1, 1, tzinfo=UTC), ErrorCode.VALUE_INVALID),
 )
 
 CARD = (
@@ -526,6 +552,7 @@ NOTICE = (
 )
 
 EDGES: dict[str, tuple[Any, ...]] = {
+    "account": (Account.FEES, "bank_cash"),
     "amount": (Money.minor(1, "EUR"), Money.minor(2**63 - 1, "EUR"), Money(7, "JPY")),
     "created_before": (datetime(2030, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC)),
     "created_from": (

@@ -26,13 +26,22 @@ from payplatform.banks.simulated import Fault, SimulatedBank
 from payplatform.keys.local import LocalKeyService
 from payplatform.ports import BankNotice
 from payplatform.storage.memory import MemoryStorage
+from payplatform.testing._records import a_payout
 
 ROOMS = (
     *("customers", "payment_methods", "payments", "operations", "notices"),
-    *("vault", "journal", "audit"),
+    *("vault", "journal", "audit", "ledger", "payouts"),
 )
 
 OTHERS: dict[str, Any] = {
+    "account": "fees",
+    "at": None,
+    "first_at": None,
+    "interval": "manual",
+    "minimum": Money("1.00", "EUR"),
+    "reserve": None,
+    "since": None,
+    "until": None,
     "actor": "Ada",
     "amount": Money("1.00", "EUR"),
     "card": Card("4242424242424242", "12/40"),
@@ -110,6 +119,8 @@ def world() -> Iterator[tuple[MerchantClient, dict[str, str], Recorder, Callable
     payment = theirs.payments.authorize(
         Money("5.00", "EUR"), payment_method=method.id, idempotency_key="their-key"
     )
+    payout = a_payout(theirs.id, id=str(TypeID(prefix="po")))
+    storage.commit(Changes(merchant_id=theirs.id, records=(payout,)))
     ours = pay.merchant(pay.merchants.create(name="Ours").id)
     foreign = {
         "customer": customer.id,
@@ -118,6 +129,8 @@ def world() -> Iterator[tuple[MerchantClient, dict[str, str], Recorder, Callable
         "payment_method_id": method.id,
         "payment_id": payment.id,
         "notice_id": notice.id,
+        "subject": payment.id,
+        "payout_id": payout.id,
         "operation_id": payment.latest_operation_id or "",
         "idempotency_key": "their-key",
     }

@@ -27,11 +27,12 @@ from sqlite_utils import Database
 
 from payplatform._domain.audit import Chain
 from payplatform._domain.changes import Changes
+from payplatform._domain.ledger import PlaceInBooks
 from payplatform._domain.operations import Operation, OperationState
 from payplatform._domain.payments import Facts, Payment, PaymentStatus
 from payplatform._domain.records import Customer, PaymentMethod, SealedCard, WrappedKey
 from payplatform.errors import Conflict, ErrorCode, StorageUnavailable
-from payplatform.ports import Filter, Storage
+from payplatform.ports import Filter, LineFilter, Storage
 from payplatform.storage import _opening, _schema, _statements
 from payplatform.storage._rows import RECORDS
 from payplatform.storage.sqlite import SQLiteStorage
@@ -679,6 +680,8 @@ def test_a_page_is_read_in_the_order_of_an_index(
         (_statements.OPERATION_WITH_KEY, ["SEARCH operations USING INDEX operations_key"]),
         (_statements.RECEIPT, ["SEARCH receipts USING INDEX sqlite_autoindex_receipts_1"]),
         (_statements.EVENTS_OF, ["SEARCH events USING PRIMARY KEY"]),
+        (_statements.TOTALS, ["SEARCH postings USING COVERING INDEX postings_account"]),
+        (_statements.TOTALS_AT, ["SEARCH postings USING COVERING INDEX postings_account"]),
         (_statements.POSTINGS_OF, ["SEARCH postings USING PRIMARY KEY"]),
         (_statements.MERCHANTS_BEFORE, ["SEARCH merchants USING INDEX"]),
         # As many as are asked for, in the index's order: a scan that stops.
@@ -699,6 +702,15 @@ def test_every_other_statement_uses_an_index_and_sorts_nothing(
     found = plan_of(by_hand, statement, (None,) * statement.count("?"))
     assert len(found) == len(steps)
     assert all(step.startswith(start) for step, start in zip(found, steps, strict=True))
+
+
+@pytest.mark.parametrize("after", [None, PlaceInBooks(NOW, "pay_1", 1, 1)])
+def test_the_books_are_read_in_the_order_of_an_index(
+    by_hand: sqlite3.Connection, after: PlaceInBooks | None
+) -> None:
+    asked = _statements.ledger(MERCHANT, LineFilter(since=NOW), after, 10)
+    (step,) = plan_of(by_hand, *asked)
+    assert step.startswith("SEARCH postings USING INDEX postings_at (merchant_id=? AND ")
 
 
 def plan_of(connection: sqlite3.Connection, statement: str, parameters: Any) -> list[str]:

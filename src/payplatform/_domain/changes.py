@@ -13,6 +13,7 @@ from payplatform._domain.ledger import Posting
 from payplatform._domain.notices import Notice
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
+from payplatform._domain.payouts import Payout, PayoutPlan
 from payplatform._domain.records import (
     Customer,
     Merchant,
@@ -22,11 +23,20 @@ from payplatform._domain.records import (
 )
 
 Record = (
-    Merchant | Customer | PaymentMethod | Payment | Operation | Notice | SealedCard | WrappedKey
+    Merchant
+    | Customer
+    | PaymentMethod
+    | Payment
+    | Operation
+    | Notice
+    | Payout
+    | PayoutPlan
+    | SealedCard
+    | WrappedKey
 )
 """What has an id, a merchant and a version."""
 
-Subject = Payment | PaymentMethod
+Subject = Payment | PaymentMethod | Payout
 """What an operation is about."""
 
 

@@ -8,9 +8,11 @@ that amount from the credited to the debited account, and back when it shrinks.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
+from itertools import groupby
+from typing import NamedTuple
 
 from attrs import frozen
 
@@ -57,6 +59,38 @@ class Posting:
     currency: str
     at: datetime
 
+    @property
+    def place(self) -> PlaceInBooks:
+        """Where it stands among all lines of its merchant, which are in the order of time."""
+        return PlaceInBooks(self.at, self.subject_id, self.event_number, self.line)
+
+
+class PlaceInBooks(NamedTuple):
+    """What lines are ordered by; no two lines of a merchant have the same."""
+
+    at: datetime
+    subject_id: str
+    event_number: int
+    line: int
+
+
+@frozen(kw_only=True)
+class Entry:
+    """What one event did to the books.
+
+    Attributes:
+        subject_id: the payment, payout or settlement report whose event it was.
+        event_number: the event's number among those of its subject.
+        lines: all of them sum to zero; of an entry that was asked for by account, those of that
+            account.
+    """
+
+    subject_id: str
+    event_number: int
+    at: datetime
+    currency: str
+    lines: tuple[Posting, ...]
+
 
 RULES: tuple[tuple[str, Account, Account], ...] = (
     # fact, debited when it grows, credited when it grows
@@ -101,6 +135,33 @@ def balances(facts: Facts) -> dict[Account, int]:
     for account, amount_minor in _lines(facts):
         totals[account] += amount_minor
     return {account: totals[account] for account in Account}
+
+
+def payable_minor(balances: Mapping[Account, int]) -> int:
+    """What of a merchant's balance may be paid out, in minor units; less than nothing if it owes.
+
+    Never more than what it has earned, nor more of it than the acquirer has settled. What the
+    acquirer is still to take back for refunds and disputes is off already.
+
+    Args:
+        balances: what the accounts show in one currency; one that has no line may be missing.
+    """
+    earned = -balances.get(Account.MERCHANT_BALANCE, 0) - balances.get(Account.DISPUTES_HELD, 0)
+    return earned - max(0, balances.get(Account.ACQUIRER_RECEIVABLE, 0))
+
+
+def entries_of(lines: Iterable[Posting]) -> Iterator[Entry]:
+    """The entries that lines belong to, in their order; those of one entry have to be together."""
+    for _, group in groupby(lines, key=lambda line: line.place[:3]):
+        together = tuple(group)
+        first = together[0]
+        yield Entry(
+            subject_id=first.subject_id,
+            event_number=first.event_number,
+            at=first.at,
+            currency=first.currency,
+            lines=together,
+        )
 
 
 def _lines(change: Facts) -> Iterable[tuple[Account, int]]:

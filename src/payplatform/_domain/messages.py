@@ -30,6 +30,7 @@ class RequestKind(StrEnum):
     INCREMENT = "increment"
     VERIFY = "verify"
     RESUME = "resume"
+    PAYOUT = "payout"
     REVERSAL = "reversal"
 
 
@@ -138,6 +139,7 @@ class BankCapabilities:
         increments: whether an authorization may be raised.
         zero_amount_verification: whether it verifies a card without moving money.
         signed_notices: whether it tells of its own accord, in messages that it signs.
+        payouts: whether it pays merchants out, to the bank account that it knows of each.
         authorization_lifetime_s: how long it holds an authorization; its replies say until when.
         currency_exponents: currencies that it counts differently from ISO 4217, which its adapter
             translates; for information.
@@ -154,6 +156,7 @@ class BankCapabilities:
     increments: bool = False
     zero_amount_verification: bool = False
     signed_notices: bool = False
+    payouts: bool = False
     authorization_lifetime_s: float | None = None
     currency_exponents: tuple[tuple[str, int], ...] = ()
 

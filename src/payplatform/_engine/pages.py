@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from payplatform._domain.audit import AuditEntry
+from payplatform._domain.ledger import PlaceInBooks, Posting
 from payplatform._domain.records import Merchant
-from payplatform.ports import EVERYTHING, Filter, R, Storage
+from payplatform.ports import EVERY_LINE, EVERYTHING, Filter, LineFilter, R, Storage
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 PAGE = 100
 
@@ -39,8 +41,19 @@ def all_entries(storage: Storage, merchant_id: str) -> Iterator[AuditEntry]:
     )
 
 
-def _walk(read: Callable[[str | None], Sequence[T]], id_of: Callable[[T], str]) -> Iterator[T]:
+def all_lines(
+    storage: Storage, merchant_id: str, where: LineFilter = EVERY_LINE
+) -> Iterator[Posting]:
+    """The lines of a merchant's books that match, in the order of time."""
+
+    def read(after: PlaceInBooks | None) -> Sequence[Posting]:
+        return storage.ledger(merchant_id, where, after=after, limit=PAGE)
+
+    return _walk(read, lambda line: line.place)
+
+
+def _walk(read: Callable[[K | None], Sequence[T]], key_of: Callable[[T], K]) -> Iterator[T]:
     page = read(None)
     while page:
         yield from page
-        page = read(id_of(page[-1])) if len(page) == PAGE else ()
+        page = read(key_of(page[-1])) if len(page) == PAGE else ()

@@ -137,6 +137,7 @@ class LineKind(StrEnum):
     VOID = "void"
     REFUND = "refund"
     EXPIRY = "expiry"
+    PAYOUT = "payout"
 
 
 class LineState(StrEnum):

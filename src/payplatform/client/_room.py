@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
@@ -94,6 +95,21 @@ def a_caller(actor: str | None, origin: str | None) -> Caller:
         else clean_text(actor, field="actor", max_length=NAME_LENGTH),
         origin=optional_text(origin, field="origin", max_length=NAME_LENGTH),
     )
+
+
+def a_time(value: object, *, field: str) -> datetime | None:
+    """`value` if it is a time with a time zone, or None.
+
+    Raises:
+        InvalidRequest: it is not: `type_invalid`.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise InvalidRequest(
+            f"{field} must be a datetime with a time zone", code=ErrorCode.TYPE_INVALID, field=field
+        )
+    return value
 
 
 def a_count(value: object, *, field: str, most: int = 10_000) -> int:

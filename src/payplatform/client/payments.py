@@ -24,6 +24,7 @@ from payplatform._engine.settings import LONGEST_TIMEOUT_S
 from payplatform.client._room import (
     REFERENCE_LENGTH,
     Room,
+    a_time,
     an_origin,
     optional_id,
     optional_metadata,
@@ -385,8 +386,8 @@ class Payments(Room):
         where = Filter(
             customer_id=optional_id(customer, prefix="cus", field="customer"),
             statuses=_statuses(status),
-            created_from=_a_time(created_from, field="created_from"),
-            created_before=_a_time(created_before, field="created_before"),
+            created_from=a_time(created_from, field="created_from"),
+            created_before=a_time(created_before, field="created_before"),
             reference=optional_text(reference, field="reference", max_length=REFERENCE_LENGTH),
             metadata=optional_metadata(metadata),
         )
@@ -567,13 +568,3 @@ def _statuses(value: object) -> frozenset[PaymentStatus]:
             field="status",
         )
     return frozenset(map(PaymentStatus, given))
-
-
-def _a_time(value: object, *, field: str) -> datetime | None:
-    if value is None:
-        return None
-    if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise InvalidRequest(
-            f"{field} must be a datetime with a time zone", code=ErrorCode.TYPE_INVALID, field=field
-        )
-    return value

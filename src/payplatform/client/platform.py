@@ -20,11 +20,13 @@ from payplatform._engine.settings import Settings
 from payplatform.client._room import a_caller, a_count
 from payplatform.client.audit import Audit, Journal
 from payplatform.client.customers import Customers
+from payplatform.client.ledger import Ledger
 from payplatform.client.merchants import Merchants, a_merchant_id
 from payplatform.client.notices import MerchantNotices, Notices
 from payplatform.client.operations import Operations
 from payplatform.client.payment_methods import PaymentMethods
 from payplatform.client.payments import Payments
+from payplatform.client.payouts import Payouts
 from payplatform.client.vault import MerchantVault, Vault
 from payplatform.errors import ErrorCode, InvalidRequest, NotAllowed
 from payplatform.ports import Bank, KeyService, Limiter, Storage
@@ -325,6 +327,8 @@ class MerchantClient:
         operations: the requests to the bank.
         notices: what the bank has told of them on its own.
         vault: the keys that its cards are under, and taking the cards elsewhere.
+        payouts: the merchant's own money on its way to the merchant's own bank.
+        ledger: the books: what every account shows, and why.
         journal: whether what is stored is what was written.
         audit: who did what with cards and books.
     """
@@ -339,6 +343,8 @@ class MerchantClient:
         self.operations = Operations(engine, merchant_id, caller)
         self.notices = MerchantNotices(engine, merchant_id, caller)
         self.vault = MerchantVault(engine, merchant_id, caller)
+        self.payouts = Payouts(engine, merchant_id, caller)
+        self.ledger = Ledger(engine, merchant_id)
         self.journal = Journal(engine, merchant_id)
         self.audit = Audit(engine, merchant_id)
 

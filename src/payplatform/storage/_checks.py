@@ -29,37 +29,43 @@ LOST: Final = (
     Lost(
         "operation",
         "references",
-        "its payment or payment method is not there",
+        "its payment, payment method or payout is not there",
         """
         SELECT merchant_id, subject_id, id FROM operations AS o
         WHERE NOT EXISTS (SELECT 1 FROM payments AS p
                           WHERE p.merchant_id = o.merchant_id AND p.id = o.subject_id)
         AND NOT EXISTS (SELECT 1 FROM payment_methods AS m
                         WHERE m.merchant_id = o.merchant_id AND m.id = o.subject_id)
+        AND NOT EXISTS (SELECT 1 FROM payouts AS q
+                        WHERE q.merchant_id = o.merchant_id AND q.id = o.subject_id)
         LIMIT 1000
         """,
     ),
     Lost(
         "event",
         "references",
-        "its payment or payment method is not there",
+        "its payment, payment method or payout is not there",
         """
         SELECT merchant_id, subject_id, number FROM events AS e
         WHERE NOT EXISTS (SELECT 1 FROM payments AS p
                           WHERE p.merchant_id = e.merchant_id AND p.id = e.subject_id)
         AND NOT EXISTS (SELECT 1 FROM payment_methods AS m
                         WHERE m.merchant_id = e.merchant_id AND m.id = e.subject_id)
+        AND NOT EXISTS (SELECT 1 FROM payouts AS q
+                        WHERE q.merchant_id = e.merchant_id AND q.id = e.subject_id)
         LIMIT 1000
         """,
     ),
     Lost(
         "posting",
         "references",
-        "its payment is not there",
+        "its payment or payout is not there",
         """
         SELECT merchant_id, subject_id, event_number || '.' || line FROM postings AS l
         WHERE NOT EXISTS (SELECT 1 FROM payments AS p
                           WHERE p.merchant_id = l.merchant_id AND p.id = l.subject_id)
+        AND NOT EXISTS (SELECT 1 FROM payouts AS q
+                        WHERE q.merchant_id = l.merchant_id AND q.id = l.subject_id)
         LIMIT 1000
         """,
     ),

@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from payplatform._domain.ledger import PlaceInBooks
 from payplatform._domain.operations import FINAL_STATES, OperationState
-from payplatform.ports import EXACTLY, Filter
+from payplatform.ports import EXACTLY, Filter, LineFilter
 from payplatform.storage._rows import (
     AUDIT_ENTRIES,
     EVENTS,
@@ -147,6 +148,13 @@ EVENTS_OF: Final = f"{_select(EVENTS)} WHERE merchant_id = ? AND subject_id = ? 
 POSTINGS_OF: Final = (
     f"{_select(POSTINGS)} WHERE merchant_id = ? AND subject_id = ? ORDER BY event_number, line"
 )
+# Two halves of 32 bits: what amounts add up to may be larger than a column can hold.
+_TOTALS: Final = (
+    "SELECT currency, account, SUM(amount_minor >> 32), SUM(amount_minor & 4294967295)"
+    " FROM postings WHERE merchant_id = ?{} GROUP BY currency, account"
+)
+TOTALS: Final = _TOTALS.format("")
+TOTALS_AT: Final = _TOTALS.format(" AND at <= ?")
 # A merchant is its own merchant, and it is the latter's order that the primary key has.
 NEWEST_MERCHANTS: Final = f"{_select(MERCHANTS)} ORDER BY merchant_id DESC LIMIT ?"
 MERCHANTS_BEFORE: Final = (
@@ -168,6 +176,36 @@ OUTBOX: Final = (
 def all_of(table: str, columns: Sequence[str]) -> str:
     """Takes a merchant; gives its rows of a table in any order."""
     return f"SELECT {', '.join(columns)} FROM {table} WHERE merchant_id = ?"
+
+
+def ledger(
+    merchant_id: str, where: LineFilter, after: PlaceInBooks | None, limit: int
+) -> tuple[str, Row]:
+    """A page of the books, and what it takes."""
+    tests, taken = ["merchant_id = ?"], [merchant_id]
+    for condition in _line_conditions(where, after):
+        tests.append(condition.sql)
+        taken.extend(condition.parameters)
+    statement = (
+        f"{_select(POSTINGS)} WHERE {' AND '.join(tests)}"
+        " ORDER BY at, subject_id, event_number, line LIMIT ?"
+    )
+    return statement, (*taken, limit)
+
+
+def _line_conditions(where: LineFilter, after: PlaceInBooks | None) -> Iterator[_Condition]:
+    if after is not None:
+        place = (stored_time(after.at), *after[1:])
+        sql = "(at, subject_id, event_number, line) > (?, ?, ?, ?)"
+        yield _Condition("at", sql, place)
+    if where.account is not None:
+        yield _Condition("account", "account = ?", (str(where.account),))
+    if where.subject_id is not None:
+        yield _Condition("subject_id", "subject_id = ?", (where.subject_id,))
+    if where.since is not None:
+        yield _Condition("at", "at >= ?", (stored_time(where.since),))
+    if where.until is not None:
+        yield _Condition("at", "at < ?", (stored_time(where.until),))
 
 
 def payment_method_with(fingerprints: int) -> str:

@@ -8,7 +8,8 @@ each of its steps before it lets go of it. Values are immutable, so they go in a
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
@@ -21,13 +22,23 @@ from attrs import evolve
 from payplatform._domain.audit import AuditEntry, Chain, ChainHead, ChainReport
 from payplatform._domain.changes import Changes, Receipt, Record, Subject
 from payplatform._domain.events import Event
-from payplatform._domain.ledger import Posting
+from payplatform._domain.ledger import Account, PlaceInBooks, Posting
 from payplatform._domain.notices import Notice
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
+from payplatform._domain.payouts import Payout
 from payplatform._domain.records import Merchant, PaymentMethod
 from payplatform.errors import Conflict
-from payplatform.ports import EVERYTHING, EXACTLY, Filter, Finding, Place, R
+from payplatform.ports import (
+    EVERY_LINE,
+    EVERYTHING,
+    EXACTLY,
+    Filter,
+    Finding,
+    LineFilter,
+    Place,
+    R,
+)
 from payplatform.storage._chains import (
     NO_LINK,
     Link,
@@ -54,6 +65,7 @@ class MemoryStorage:
         self._claims: dict[tuple[Any, ...], str] = {}
         self._events: dict[tuple[str, str], dict[int, Event]] = {}
         self._postings: dict[tuple[str, str], dict[tuple[int, int], Posting]] = {}
+        self._in_time: dict[str, list[PlaceInBooks]] = {}
         self._receipts: dict[tuple[str, str], Subject] = {}
         self._outbox: dict[tuple[str, str, int], Event] = {}
         self._audit: dict[str, dict[str, AuditEntry]] = {}
@@ -101,6 +113,33 @@ class MemoryStorage:
     def postings(self, merchant_id: str, subject_id: str) -> Sequence[Posting]:
         with self._lock:
             return _in_order(self._postings.get((merchant_id, subject_id), {}))
+
+    def ledger(
+        self,
+        merchant_id: str,
+        where: LineFilter = EVERY_LINE,
+        *,
+        after: PlaceInBooks | None = None,
+        limit: int,
+    ) -> Sequence[Posting]:
+        with self._lock:
+            places = self._in_time.get(merchant_id, [])
+            start = 0 if after is None else bisect_right(places, after)
+            later = (places[at] for at in range(start, len(places)))
+            lines = (self._postings[merchant_id, place.subject_id][place[2:]] for place in later)
+            return tuple(islice((line for line in lines if _is_among(line, where)), limit))
+
+    def totals(
+        self, merchant_id: str, *, at: datetime | None = None
+    ) -> Mapping[tuple[str, Account], int]:
+        sums: Counter[tuple[str, Account]] = Counter()
+        with self._lock:
+            for place in self._in_time.get(merchant_id, []):
+                if at is not None and place.at > at:
+                    break
+                line = self._postings[merchant_id, place.subject_id][place[2:]]
+                sums[line.currency, line.account] += line.amount_minor
+        return dict(sums)
 
     def merchants(self, *, before: str | None = None, limit: int) -> Sequence[Merchant]:
         with self._lock:
@@ -278,6 +317,9 @@ class MemoryStorage:
         if place in book:
             raise Conflict(f"{posting.subject_id} has this posting already")
         _put(book, place, posting, undo)
+        places = self._in_time.setdefault(posting.merchant_id, [])
+        insort(places, posting.place)
+        undo.callback(places.remove, posting.place)
 
     def _keep(self, receipt: Receipt, undo: ExitStack) -> None:
         place = (receipt.merchant_id, receipt.operation_id)
@@ -338,7 +380,7 @@ def _take(mapping: dict[K, V], key: K, undo: ExitStack) -> None:
 
 
 def _as_stored(record: V) -> V:
-    if isinstance(record, Payment | PaymentMethod) and record.replayed:
+    if isinstance(record, Payment | PaymentMethod | Payout) and record.replayed:
         return cast("V", evolve(record, replayed=False))
     return record
 
@@ -368,6 +410,15 @@ def _conditions(record: Record, where: Filter) -> Iterator[bool]:
     if where.created_before is not None:
         yield created_at is not None and created_at < where.created_before
     yield set(where.metadata) <= set(getattr(record, "metadata", ()))
+
+
+def _is_among(line: Posting, where: LineFilter) -> bool:
+    return (
+        where.account in (None, line.account)
+        and where.subject_id in (None, line.subject_id)
+        and (where.since is None or line.at >= where.since)
+        and (where.until is None or line.at < where.until)
+    )
 
 
 def _has_come(at: datetime | None, now: datetime) -> bool:

@@ -24,7 +24,7 @@ from attrs import frozen
 from payplatform._domain.audit import AuditEntry, Chain, ChainHead, ChainReport
 from payplatform._domain.changes import Changes, Record, Subject
 from payplatform._domain.events import Event
-from payplatform._domain.ledger import Posting
+from payplatform._domain.ledger import Account, PlaceInBooks, Posting
 from payplatform._domain.notices import Notice
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
@@ -37,7 +37,7 @@ from payplatform.errors import (
     StorageBusy,
     StorageUnavailable,
 )
-from payplatform.ports import EVERYTHING, Filter, Finding, Place, R
+from payplatform.ports import EVERY_LINE, EVERYTHING, Filter, Finding, LineFilter, Place, R
 from payplatform.storage import _statements as sql
 from payplatform.storage._chains import (
     LAYOUTS,
@@ -74,10 +74,12 @@ from payplatform.storage._rows import (
     receipt_row,
     stored_time,
     subject_of,
+    unreadable,
 )
 from payplatform.storage._schema import LATEST
 
 _LONGEST_WAIT_S: Final = 3600.0
+_ACCOUNTS: Final = frozenset(map(str, Account))
 
 V = TypeVar("V")
 
@@ -175,6 +177,27 @@ class SQLiteStorage:
 
     def postings(self, merchant_id: str, subject_id: str) -> Sequence[Posting]:
         return self._read(POSTINGS, sql.POSTINGS_OF, (merchant_id, subject_id))
+
+    def ledger(
+        self,
+        merchant_id: str,
+        where: LineFilter = EVERY_LINE,
+        *,
+        after: PlaceInBooks | None = None,
+        limit: int,
+    ) -> Sequence[Posting]:
+        return self._read(POSTINGS, *sql.ledger(merchant_id, where, after, limit))
+
+    def totals(
+        self, merchant_id: str, *, at: datetime | None = None
+    ) -> Mapping[tuple[str, Account], int]:
+        asked: tuple[str, Row] = (sql.TOTALS, (merchant_id,))
+        if at is not None:
+            asked = (sql.TOTALS_AT, (merchant_id, stored_time(at)))
+        rows = self._rows(*asked)
+        if not all(account in _ACCOUNTS for _, account, *_ in rows):
+            raise unreadable("postings", merchant_id)
+        return {(currency, Account(a)): (high << 32) + low for currency, a, high, low in rows}
 
     def merchants(self, *, before: str | None = None, limit: int) -> Sequence[Merchant]:
         if before is None:

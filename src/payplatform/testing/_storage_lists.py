@@ -16,11 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payplatform._domain.changes import Changes, Receipt
+from payplatform._domain.ledger import Account, Posting
+from payplatform._domain.money import MAX_MINOR
 from payplatform._domain.notices import Notice, NoticeState
 from payplatform._domain.operations import Operation, OperationState
 from payplatform._domain.payments import Facts, Payment, PaymentStatus
 from payplatform._domain.records import Merchant, PaymentMethod, SealedCard
-from payplatform.ports import Filter, Storage
+from payplatform.ports import Filter, LineFilter, Storage
 from payplatform.testing._records import (
     NOW,
     SECOND,
@@ -36,7 +38,16 @@ from payplatform.testing._records import (
     an_id,
     an_operation,
 )
-from payplatform.testing._storage_talk import EXPIRING, MINE, OTHER, examples, tell, walk, write
+from payplatform.testing._storage_talk import (
+    EXPIRING,
+    MINE,
+    OTHER,
+    examples,
+    tell,
+    walk,
+    walk_books,
+    write,
+)
 
 # -- filters, and what they mean -------------------------------------------------------------------
 
@@ -140,6 +151,45 @@ _EXACTLY: Final = (
     *("customer_id", "payment_method_id", "subject_id", "operation_id", "reference"),
     *("key_version", "fingerprint_version", "card_fingerprint"),
 )
+
+
+_accounts: Final = st.sampled_from([Account.BANK_CASH, Account.FEES])
+books: Final = st.lists(
+    st.builds(
+        a_posting,
+        st.just(MINE),
+        st.integers(1, 12),
+        line=st.integers(1, 2),
+        subject_id=st.sampled_from(["a", "b"]),
+        account=_accounts,
+        currency=st.sampled_from(["EUR", "JPY"]),
+        # The largest ones add up to more than a column holds.
+        amount_minor=st.sampled_from([1, -1, 2**32, MAX_MINOR, -MAX_MINOR]),
+        at=_moments,
+    ),
+    max_size=8,
+    unique_by=lambda line: (line.subject_id, line.event_number, line.line),
+).map(tuple)
+line_filters: Final = st.builds(
+    LineFilter,
+    account=st.none() | _accounts,
+    subject_id=st.sampled_from([None, "a", "b"]),
+    since=st.none() | _moments,
+    until=st.none() | _moments,
+)
+
+
+def is_among(line: Posting, where: LineFilter) -> bool:
+    return not (
+        (where.account is not None and line.account != where.account)
+        or (where.subject_id is not None and line.subject_id != where.subject_id)
+        or (where.since is not None and line.at < where.since)
+        or (where.until is not None and line.at >= where.until)
+    )
+
+
+def by_time(line: Posting) -> tuple[Any, ...]:
+    return line.at, line.subject_id, line.event_number, line.line
 
 
 def meets(record: Any, where: Filter) -> bool:
@@ -297,6 +347,51 @@ class ListsContract:
         storage.commit(Changes(merchant_id=MINE, postings=postings[3:]))
         found = storage.postings(MINE, postings[0].subject_id)
         assert [(posting.event_number, posting.line) for posting in found] == sorted(places)
+
+    def test_the_books_are_in_the_order_of_time_then_of_subject_event_and_line(
+        self, storage: Storage
+    ) -> None:
+        in_order = (
+            a_posting(MINE, 9, subject_id="b", at=NOW - SECOND),
+            a_posting(MINE, 2, subject_id="a"),
+            a_posting(MINE, 10, subject_id="a", line=1),
+            a_posting(MINE, 10, subject_id="a", line=2),
+            a_posting(MINE, 1, subject_id="b"),
+        )
+        storage.commit(Changes(merchant_id=MINE, postings=in_order[::-1]))
+        assert list(storage.ledger(MINE, limit=9)) == list(in_order)
+        assert list(storage.ledger(MINE, after=in_order[1].place, limit=2)) == list(in_order[2:4])
+
+    @examples
+    @given(data=st.data())
+    def test_the_books_give_each_line_that_matches_once_in_the_order_of_time(
+        self, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+    ) -> None:
+        lines, where = data.draw(books), data.draw(line_filters)
+        storage = self.make_storage(tmp_path_factory.mktemp("books"))
+        write(storage, a_customer(MINE), postings=lines[::2])
+        write(storage, a_customer(OTHER), postings=(a_posting(OTHER),))
+        write(storage, a_customer(MINE, 2), postings=lines[1::2])
+        expected = sorted((line for line in lines if is_among(line, where)), key=by_time)
+        assert list(walk_books(storage, where, data.draw(st.integers(1, 3)))) == expected
+        storage.close()
+
+    @examples
+    @given(data=st.data())
+    def test_totals_are_what_the_lines_until_then_add_up_to(
+        self, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+    ) -> None:
+        lines, at = data.draw(books), data.draw(st.none() | _moments)
+        storage = self.make_storage(tmp_path_factory.mktemp("totals"))
+        write(storage, a_customer(MINE), postings=lines)
+        write(storage, a_customer(OTHER), postings=(a_posting(OTHER),))
+        expected: dict[Any, int] = {}
+        for line in lines:
+            if at is None or line.at <= at:
+                key = (line.currency, line.account)
+                expected[key] = expected.get(key, 0) + line.amount_minor
+        assert dict(storage.totals(MINE, at=at)) == expected
+        storage.close()
 
     def test_the_outbox_holds_events_in_the_order_of_their_commits(self, storage: Storage) -> None:
         tell(storage, an_event(MINE, 3), an_event(MINE, 1))

@@ -20,11 +20,12 @@ from hypothesis import HealthCheck, settings
 from payplatform._domain.audit import Chain
 from payplatform._domain.changes import Changes
 from payplatform._domain.events import Event
+from payplatform._domain.ledger import PlaceInBooks, Posting
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Facts, Payment
 from payplatform._domain.records import Customer, Merchant, PaymentMethod
 from payplatform.errors import Conflict, ErrorCode
-from payplatform.ports import Filter, Storage
+from payplatform.ports import Filter, LineFilter, Storage
 from payplatform.testing._records import EXAMPLES, NOW, SECOND, a_method, an_id
 
 MINE: Final = an_id(Merchant, 1)
@@ -76,6 +77,19 @@ def walk(storage: Storage, kind: type, where: Filter, size: int) -> Iterator[Any
     raise AssertionError("a hundred pages, and still no end")
 
 
+def walk_books(storage: Storage, where: LineFilter, size: int) -> Iterator[Posting]:
+    """All lines that match, a page at a time."""
+    after: PlaceInBooks | None = None
+    for _ in range(100):
+        page = storage.ledger(MINE, where, after=after, limit=size)
+        assert len(page) <= size
+        if not page:
+            return
+        yield from page
+        after = page[-1].place
+    raise AssertionError("a hundred pages, and still no end")
+
+
 def changes_of(*records: Any) -> Changes:
     return Changes(merchant_id=MINE, records=records)
 
@@ -105,6 +119,8 @@ def all_of_mine(storage: Storage) -> list[Any]:
         *(storage.receipt(MINE, key) for key in ("op_1", an_id(Operation, 1))),
         list(storage.events(MINE, an_id(Payment, 1))),
         list(storage.postings(MINE, an_id(Payment, 1))),
+        list(storage.ledger(MINE, limit=99)),
+        dict(storage.totals(MINE)),
         list(storage.outbox(limit=99)),
         list(storage.audit_entries(MINE, limit=99)),
         *(storage.head(MINE, chain) for chain in Chain),

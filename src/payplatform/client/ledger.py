@@ -1,0 +1,110 @@
+"""`shop.ledger`: what every account shows, at any time, and the entries that it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final
+
+from payplatform._domain.ledger import Account, Entry, entries_of
+from payplatform._domain.money import Money, currency_code
+from payplatform._domain.text import clean_id
+from payplatform._engine.pages import all_lines
+from payplatform.client._room import Room, a_time
+from payplatform.errors import ErrorCode, InvalidRequest
+from payplatform.ports import LineFilter
+
+_SUBJECTS: Final = ("pay", "po", "stl")
+
+
+class Ledger(Room):
+    """The merchant's books. They are read here and written by what happens, never by hand.
+
+    Amounts are signed: debit positive, credit negative.
+    """
+
+    def balance(
+        self, *, account: Account | str, currency: str, at: datetime | None = None
+    ) -> Money:
+        """What one account shows.
+
+        Args:
+            account: one of `Account`.
+            currency: an ISO 4217 code.
+            at: as it was then, with a time zone, that moment counting; now by default.
+
+        Returns:
+            The sum of its lines; zero where it has none.
+
+        Raises:
+            InvalidRequest: an argument breaks its rule.
+            StorageUnavailable: the store failed.
+        """
+        currency, account = currency_code(currency), _an_account(account)
+        totals = self._engine.storage.totals(self._merchant_id, at=a_time(at, field="at"))
+        return Money.minor(totals.get((currency, account), 0), currency)
+
+    def trial_balance(self, *, at: datetime | None = None) -> dict[str, dict[Account, Money]]:
+        """What all accounts show.
+
+        Args:
+            at: as it was then, with a time zone, that moment counting; now by default.
+
+        Returns:
+            For each currency in the books, every account; those of a currency sum to zero.
+
+        Raises:
+            InvalidRequest: the time breaks its rule.
+            StorageUnavailable: the store failed.
+        """
+        totals = self._engine.storage.totals(self._merchant_id, at=a_time(at, field="at"))
+        return {
+            currency: {a: Money.minor(totals.get((currency, a), 0), currency) for a in Account}
+            for currency in sorted({currency for currency, _ in totals})
+        }
+
+    def entries(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        account: Account | str | None = None,
+        subject: str | None = None,
+    ) -> Iterator[Entry]:
+        """Entries that match all that is given, oldest first, read page by page as you go.
+
+        Args:
+            since: with a time zone; this moment counts.
+            until: with a time zone; this moment does not count.
+            account: one of `Account`; then of each entry its lines in that account.
+            subject: `pay_...`, `po_...` or `stl_...`.
+
+        Returns:
+            A lazy iterator; what is posted meanwhile does not disturb it.
+
+        Raises:
+            InvalidRequest: an argument breaks its rule.
+            StorageUnavailable: the store failed, while iterating.
+        """
+        where = LineFilter(
+            account=None if account is None else _an_account(account),
+            subject_id=None if subject is None else _a_subject(subject),
+            since=a_time(since, field="since"),
+            until=a_time(until, field="until"),
+        )
+        return entries_of(all_lines(self._engine.storage, self._merchant_id, where))
+
+
+def _an_account(value: object) -> Account:
+    if isinstance(value, str) and value in tuple(Account):
+        return Account(value)
+    raise InvalidRequest(
+        "account must be one of " + ", ".join(Account),
+        code=ErrorCode.VALUE_INVALID,
+        field="account",
+    )
+
+
+def _a_subject(value: str) -> str:
+    kind = value.partition("_")[0] if isinstance(value, str) else ""
+    return clean_id(value, prefix=kind if kind in _SUBJECTS else "pay", field="subject")
