@@ -20,6 +20,7 @@ from payplatform import (
     NotFound,
     OutcomeUnknown,
     Payment,
+    Payout,
     PayoutPlan,
 )
 from payplatform._domain.changes import Changes
@@ -280,4 +281,18 @@ def test_a_bank_that_pays_nobody_out_is_not_asked() -> None:
     till = Till(capabilities=evolve(FULL_CAPABILITIES, payouts=False))
     settled(till, "100")
     assert refusal(till) is ErrorCode.NOT_SUPPORTED_BY_BANK
+    till.close()
+
+
+def test_the_doctor_names_a_payout_whose_events_say_otherwise() -> None:
+    till = Till()
+    settled(till, "100")
+    payout = pay(till, "40")
+    kept: Any = vars(till.storage)["_records"][Payout]
+    kept[payout.merchant_id, payout.id] = evolve(payout, amount=eur("41"))
+
+    report = till.pay.doctor()
+    assert report.payouts == 1
+    found = {(f.rule, f.row) for f in report.findings if f.record_id == payout.id}
+    assert ("facts", f"payout {payout.id}") in found
     till.close()

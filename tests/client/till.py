@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -52,6 +53,7 @@ class Till:
         capabilities: BankCapabilities = FULL_CAPABILITIES,
         settings: Settings | None = None,
         limiter: Limiter | None = None,
+        new_id: Callable[[str], str] | None = None,
     ) -> None:
         self.now = START
         self.bank = SimulatedBank(now=self.clock, capabilities=capabilities)
@@ -65,6 +67,7 @@ class Till:
             keys=self.keys,
             limiter=limiter,
             now=self.clock,
+            new_id=new_id,
             settings=settings,
         )
         self.merchant_id = self.pay.merchants.create(name="Acme").id
