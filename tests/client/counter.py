@@ -44,6 +44,7 @@ class Counter:
         self.declined = till.sold(number=NO_FUNDS).id
         self.waiting = a_passed_challenge(till)
         self.payout = a_payout(till)
+        self.dispute = a_dispute(till)
         self.event = till.pay.events.pending(limit=1)[0]
         self.notice = a_notice(till, self.held)
         self.delivery = a_delivery(till)
@@ -114,6 +115,12 @@ class Counter:
             },
             "shop.payments.timeline": {"payment_id": self.held},
             "shop.payments.void": {"payment_id": self.held, "idempotency_key": KEY},
+            "shop.disputes.accept": {"dispute_id": self.dispute},
+            "shop.disputes.get": {"dispute_id": self.dispute},
+            "shop.disputes.submit_evidence": {
+                "dispute_id": self.dispute,
+                "exhibits": {"tracking_number": "1Z-999"},
+            },
             "shop.operations.find": {"idempotency_key": KEY},
             "shop.operations.get": {"operation_id": self.in_review},
             "shop.operations.resolve": {
@@ -160,6 +167,15 @@ def a_delivery(till: Till) -> dict[str, Any]:
     till.sold(number=NO_FUNDS)
     [delivery] = till.bank.deliveries()
     return delivery._asdict()
+
+
+def a_dispute(till: Till) -> str:
+    """One that the bank has opened and told of."""
+    till.bank.disputes.open(till.merchant_id, till.latest(till.sold()).id)
+    [notice] = till.bank.notices()
+    till.pay.notices.apply(notice)
+    till.bank.acknowledge(notice.id)
+    return next(till.shop.disputes.list()).id
 
 
 def method_named(pay: PayPlatform, till: Till, name: str) -> Callable[..., Any]:

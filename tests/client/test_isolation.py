@@ -30,7 +30,7 @@ from payplatform.testing._records import a_payout
 
 ROOMS = (
     *("customers", "payment_methods", "payments", "operations", "notices"),
-    *("vault", "journal", "audit", "ledger", "payouts"),
+    *("disputes", "vault", "journal", "audit", "ledger", "payouts"),
 )
 
 OTHERS: dict[str, Any] = {
@@ -51,6 +51,7 @@ OTHERS: dict[str, Any] = {
     "data": b"",
     "email": "ada@example.com",
     "evidence": None,
+    "exhibits": {"tracking_number": "1Z-999"},
     "expected_head": None,
     "final": False,
     "initiated_by": "customer",
@@ -121,6 +122,11 @@ def world() -> Iterator[tuple[MerchantClient, dict[str, str], Recorder, Callable
     )
     payout = a_payout(theirs.id, id=str(TypeID(prefix="po")))
     storage.commit(Changes(merchant_id=theirs.id, records=(payout,)))
+    theirs.payments.capture(payment.id, idempotency_key="their-capture")
+    [_, capture] = theirs.payments.operations(payment.id)
+    bank.disputes.open(theirs.id, capture.id)
+    pay.notices.apply(bank.notices()[-1])
+    [dispute] = theirs.disputes.list()
     ours = pay.merchant(pay.merchants.create(name="Ours").id)
     foreign = {
         "customer": customer.id,
@@ -131,6 +137,8 @@ def world() -> Iterator[tuple[MerchantClient, dict[str, str], Recorder, Callable
         "notice_id": notice.id,
         "subject": payment.id,
         "payout_id": payout.id,
+        "payment": payment.id,
+        "dispute_id": dispute.id,
         "operation_id": payment.latest_operation_id or "",
         "idempotency_key": "their-key",
     }

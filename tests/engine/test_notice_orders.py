@@ -66,6 +66,25 @@ def of_what_was_found_out() -> World:
     return world
 
 
+def of_a_disputed_payment() -> World:
+    """A refund fails, a dispute is opened, won, and lost after all, and the rest expires."""
+    world = World()
+    payment_id = held(world, REFUNDS_TAKEN_BACK, "auth")
+    payments, disputes = world.shop.payments, world.bank.disputes
+    payments.capture(payment_id, eur("80"), idempotency_key="capture")
+    payments.refund(payment_id, eur("30"), idempotency_key="refund")
+    capture = world.shop.operations.find(idempotency_key="capture")
+    assert capture is not None
+    world.advance(hours=2)
+    case = disputes.open(world.merchant_id, capture.id, eur("60"))
+    world.advance(days=1)
+    disputes.decide(case, merchant_wins=True)
+    world.advance(days=1)
+    disputes.decide(case, merchant_wins=False)
+    world.advance(days=6)
+    return world
+
+
 def held(world: World, number: str, key: str) -> str:
     method = a_card(world, number)
     return world.shop.payments.authorize(eur("100"), payment_method=method, idempotency_key=key).id
@@ -82,6 +101,7 @@ STORIES = {
     "of several payments": of_several_payments,
     "of one payment": of_one_payment,
     "of what was found out": of_what_was_found_out,
+    "of a disputed payment": of_a_disputed_payment,
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from payplatform._domain.audit import AuditEntry
+from payplatform._domain.disputes import Dispute
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import Posting
 from payplatform._domain.notices import Notice
@@ -28,6 +29,7 @@ Record = (
     | PaymentMethod
     | Payment
     | Operation
+    | Dispute
     | Notice
     | Payout
     | PayoutPlan

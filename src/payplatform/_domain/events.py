@@ -33,6 +33,18 @@ _STEPS = {
 
 _OTHERS = {
     "payment.expired": "the authorization expired; what was not captured is released",
+    "dispute.opened": "the cardholder's bank disputes it and has taken the amount back, for now",
+    "dispute.updated": "the bank told of the dispute anew",
+    "dispute.answer_started": "an answer to the dispute is on its way to the bank",
+    "dispute.answer_repeated": "the answer to the dispute is sent again; nobody knows of the first",
+    "dispute.answer_refused": "the bank does not take the answer to the dispute",
+    "dispute.submitted": "the bank has the evidence in the dispute",
+    "dispute.accepted": "the dispute was accepted; the amount is lost",
+    "dispute.evidence_due": "the deadline for evidence in the dispute is near",
+    "dispute.evidence_overdue": "the deadline for evidence in the dispute has passed",
+    "dispute.won": "the dispute was won; the amount comes back",
+    "dispute.lost": "the dispute was lost, and so is the amount",
+    "dispute.reversed": "the dispute was taken back; the amount comes back",
     "payment_method.created": "the card was stored",
     "payment_method.updated": "the card's details were updated",
     "payment_method.agreed": "the first payment with the stored card went through",

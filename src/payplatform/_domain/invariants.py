@@ -13,6 +13,7 @@ from attrs import field, fields_dict, frozen
 
 from payplatform._domain.changes import Record, Subject
 from payplatform._domain.decisions import open_entry
+from payplatform._domain.disputes import HOLDINGS, Dispute
 from payplatform._domain.events import EVENT_TYPES, Event
 from payplatform._domain.ledger import Posting, postings_of
 from payplatform._domain.operations import (
@@ -47,6 +48,8 @@ CAUSES: Mapping[str, str] = MappingProxyType(
         "was changed, or restored from another time, without the others.",
         "operation": "The state machine does not lead there: the row was changed by hand, or by "
         "another program.",
+        "disputes": "A dispute, its payment and its event are written together: one of them was "
+        "changed, or restored from another time, without the others.",
         "receipts": "An outcome and its receipt are written together: one of them was changed, or "
         "restored from another time. A repeat of the call would be told something untrue.",
         "keys": "The unique index on keys is damaged or was taken down. A repeat may have reached "
@@ -106,6 +109,7 @@ def broken_in_payment(
     operations: Sequence[Operation],
     events: Sequence[Event],
     postings: Sequence[Posting],
+    disputes: Sequence[Dispute],
 ) -> Iterator[Finding]:
     """Every invariant that a payment breaks, with all that was committed about it at hand."""
     problems = (
@@ -116,6 +120,7 @@ def broken_in_payment(
         *_broken_open_list(payment, operations),
         *_broken_outcomes(operations, events),
         *_broken_targets(payment, operations),
+        *_broken_disputes(payment, operations, disputes),
     )
     return _findings(payment, problems)
 
@@ -223,6 +228,7 @@ _WORDS: Mapping[type, str] = MappingProxyType(
         Payout: "payout",
         PayoutPlan: "payout plan",
         Operation: "operation",
+        Dispute: "dispute",
     }
 )
 
@@ -382,6 +388,26 @@ _SUBJECT_KINDS: Mapping[OperationKind, type[Any]] = MappingProxyType(
 def subject_kind(operation: Operation) -> type[Any]:
     """What an operation is about: a payment, for most."""
     return _SUBJECT_KINDS.get(operation.kind, Payment)
+
+
+def _broken_disputes(
+    payment: Payment, operations: Sequence[Operation], disputes: Sequence[Dispute]
+) -> Iterator[_Problem]:
+    """What disputes hold adds up to what the payment says is disputed, and is lost."""
+    held = rebuild(dispute.facts for dispute in disputes)
+    for name in ("disputed", "dispute_lost"):
+        stored, sum_ = getattr(payment.facts, name), getattr(held, name)
+        if stored != sum_:
+            text = f"{name} is {stored}, and its disputes add up to {sum_}"
+            yield _Problem("disputes", text)
+    known = {operation.id for operation in operations}
+    for dispute in disputes:
+        row = row_of(Dispute, dispute.id)
+        if dispute.operation_id not in known:
+            text = f"it is about operation {dispute.operation_id}, which is not there"
+            yield _Problem("references", text, row=row)
+        if dispute.held_minor and not HOLDINGS[dispute.state].held:
+            yield _Problem("disputes", f"it is {dispute.state}, and something is held", row=row)
 
 
 def _broken_operation(operation: Operation, subject: Subject) -> Iterator[_Problem]:

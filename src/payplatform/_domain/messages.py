@@ -12,6 +12,12 @@ from attrs import field, frozen
 
 from payplatform._domain.cards import Brand
 from payplatform._domain.declines import Decline
+from payplatform._domain.disputes import (
+    Dispute,
+    DisputeAnswer,
+    DisputeAnswerKind,
+    DisputeNews,
+)
 from payplatform._domain.money import Money
 from payplatform._domain.operations import Operation, StoredCredential
 from payplatform._domain.payments import Action
@@ -20,7 +26,10 @@ from payplatform._domain.secret import Secret
 
 
 class RequestKind(StrEnum):
-    """The verbs of the bank port: each operation kind, and the reversal that undoes one."""
+    """The verbs of the bank port: each operation kind, the reversal that undoes one, and answers.
+
+    The last two answer a dispute.
+    """
 
     SALE = "sale"
     AUTHORIZE = "authorize"
@@ -32,6 +41,8 @@ class RequestKind(StrEnum):
     RESUME = "resume"
     PAYOUT = "payout"
     REVERSAL = "reversal"
+    SUBMIT_EVIDENCE = "submit_evidence"
+    ACCEPT_DISPUTE = "accept_dispute"
 
 
 @frozen(kw_only=True)
@@ -57,6 +68,9 @@ class BankRequest:
         target_id: the authorizing operation that a capture, void, refund, increment or resume
             works on, with the bank's own reference for it in `target_reference`.
         final: of a capture: release the rest of the authorization.
+        dispute_id: of an answer to a dispute: the bank's own id of it; `target_id` is then the
+            operation that is disputed.
+        evidence: of evidence: pairs of name and text.
     """
 
     kind: RequestKind
@@ -69,6 +83,8 @@ class BankRequest:
     card: CardDetails | None = None
     stored_credential: StoredCredential | None = None
     reference: str | None = None
+    dispute_id: str | None = None
+    evidence: tuple[tuple[str, str], ...] = ()
 
 
 class ReplyOutcome(StrEnum):
@@ -111,6 +127,8 @@ class BankNotice:
         at: when it became so, by the bank.
         expired: of an authorization: how much of it the bank has let go of by time, in all, and not
             what is added to it now.
+        dispute: where a dispute of the operation stands. What the notice tells is then this and
+            nothing else: `reply` names the operation, which stands.
     """
 
     id: str
@@ -118,6 +136,7 @@ class BankNotice:
     reply: BankReply
     at: datetime
     expired: Money | None = None
+    dispute: DisputeNews | None = None
 
 
 @frozen(kw_only=True)
@@ -140,6 +159,7 @@ class BankCapabilities:
         zero_amount_verification: whether it verifies a card without moving money.
         signed_notices: whether it tells of its own accord, in messages that it signs.
         payouts: whether it pays merchants out, to the bank account that it knows of each.
+        answers_disputes: whether it takes evidence in a dispute, or that the merchant accepts it.
         authorization_lifetime_s: how long it holds an authorization; its replies say until when.
         currency_exponents: currencies that it counts differently from ISO 4217, which its adapter
             translates; for information.
@@ -157,6 +177,7 @@ class BankCapabilities:
     zero_amount_verification: bool = False
     signed_notices: bool = False
     payouts: bool = False
+    answers_disputes: bool = False
     authorization_lifetime_s: float | None = None
     currency_exponents: tuple[tuple[str, int], ...] = ()
 
@@ -192,3 +213,22 @@ def reversal_of(operation: Operation) -> BankRequest:
         amount=operation.amount,
         target_id=operation.target_id,
     )
+
+
+def answer_to(dispute: Dispute, answer: DisputeAnswer) -> BankRequest:
+    """The message for an answer to a dispute: the same bytes each time."""
+    return BankRequest(
+        kind=_ANSWERS[answer.kind],
+        operation_id=answer.id,
+        merchant_id=dispute.merchant_id,
+        amount=dispute.amount,
+        target_id=dispute.operation_id,
+        dispute_id=dispute.bank_dispute_id,
+        evidence=answer.evidence,
+    )
+
+
+_ANSWERS = {
+    DisputeAnswerKind.EVIDENCE: RequestKind.SUBMIT_EVIDENCE,
+    DisputeAnswerKind.ACCEPTANCE: RequestKind.ACCEPT_DISPUTE,
+}

@@ -17,6 +17,7 @@ from attrs import frozen
 
 from payplatform._domain.audit import Chain, ChainHead, ChainReport
 from payplatform._domain.changes import Record, Subject
+from payplatform._domain.disputes import Dispute
 from payplatform._domain.events import Event
 from payplatform._domain.invariants import (
     Finding,
@@ -293,7 +294,11 @@ def _broken_in_books(storage: Storage, subject: Payment | Payout) -> Iterator[Fi
     events = storage.events(subject.merchant_id, subject.id)
     postings = storage.postings(subject.merchant_id, subject.id)
     if isinstance(subject, Payment):
-        found = broken_in_payment(subject, operations=operations, events=events, postings=postings)
+        disputed = Filter(payment_id=subject.id)
+        disputes = list(all_records(storage, subject.merchant_id, Dispute, disputed))
+        found = broken_in_payment(
+            subject, operations=operations, events=events, postings=postings, disputes=disputes
+        )
     else:
         found = broken_in_payout(subject, operations=operations, events=events, postings=postings)
     yield from found

@@ -18,6 +18,7 @@ from payplatform._domain.operations import Operation, OperationKind
 from payplatform._domain.outcomes import contradicted, expire
 from payplatform._domain.payments import Payment
 from payplatform._domain.replies import as_heeded, read_notice, was_contradicted
+from payplatform._engine.disputes import Disputes
 from payplatform._engine.exchange import TRIES, Exchange
 from payplatform.errors import CommitUncertain, Conflict, ErrorCode, InvalidRequest, NotFound
 
@@ -40,8 +41,9 @@ class Heard:
 class Notices:
     """Takes notices to what they change."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, disputes: Disputes) -> None:
         self._exchange = exchange
+        self._disputes = disputes
 
     def apply(self, notice: BankNotice) -> Heard:
         """Book what a notice tells, if it is news.
@@ -60,6 +62,8 @@ class Notices:
                 `version_conflict`: others kept changing it. Have it delivered again.
             StorageUnavailable: the store failed. Have it delivered again.
         """
+        if notice.dispute is not None:
+            return Heard(operation=self._disputes.apply(notice, notice.dispute))
         for _ in range(TRIES):
             heard = self._read(notice)
             if heard.changes is None:

@@ -14,6 +14,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
@@ -23,8 +24,10 @@ from payplatform._domain.operations import Doubt, Operation, OperationState, Tri
 from payplatform._domain.outcomes import expire
 from payplatform._domain.replies import Verdict, unclear
 from payplatform._engine.exchange import Exchange
-from payplatform._engine.inbox import Inbox
 from payplatform.errors import CommitUncertain, Conflict, OutcomeUnknown
+
+if TYPE_CHECKING:
+    from payplatform._engine.inbox import Inbox
 
 
 @frozen(kw_only=True)
@@ -59,9 +62,14 @@ class Recovery:
         self._exchange = exchange
         self._inbox = inbox
 
-    def run(self, *, limit: int) -> RecoveryReport:
-        """Look at what is due now: at most `limit` operations, lapsed payments, and notices."""
-        storage, now = self._exchange.storage, self._exchange.now()
+    def run(self, *, limit: int, now: datetime | None = None) -> RecoveryReport:
+        """Look at what is due: at most `limit` operations, lapsed payments, and notices.
+
+        Args:
+            limit: how many of each.
+            now: what has come due by then; by default, by now.
+        """
+        storage, now = self._exchange.storage, self._exchange.now() if now is None else now
         counts: Counter[str] = Counter()
         for operation in self._due(now, limit):
             counts.update(self._looked_at(operation))

@@ -8,7 +8,7 @@ their card. Nothing here reads a clock: a desk is told what time it is.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
@@ -17,9 +17,12 @@ import attrs
 from attrs import evolve, frozen
 
 from payplatform._domain.declines import ISO8583_DECLINES, DeclineCode
+from payplatform._domain.disputes import DisputeState
 from payplatform._domain.messages import BankCapabilities, ReplyOutcome, RequestKind
 from payplatform._domain.money import MAX_MINOR
-from payplatform.banks._books import (
+from payplatform.banks._books import Transaction
+from payplatform.banks._positions import Position, position_of
+from payplatform.banks._rows import (
     ASKED,
     Answer,
     Late,
@@ -28,67 +31,8 @@ from payplatform.banks._books import (
     LineState,
     Order,
     Reversal,
-    Transaction,
 )
 from payplatform.banks._test_cards import Refunds
-
-
-@frozen(kw_only=True)
-class Position:
-    """Where an authorization stands, in minor units, as the bank counts.
-
-    `pending_refund` is spent already, though it may come back.
-    """
-
-    authorized: int = 0
-    captured: int = 0
-    voided: int = 0
-    expired: int = 0
-    refunded: int = 0
-    pending_refund: int = 0
-
-    @property
-    def uncaptured(self) -> int:
-        """What is still held for the merchant."""
-        return self.authorized - self.captured - self.voided - self.expired
-
-    @property
-    def refundable(self) -> int:
-        """What may still be given back."""
-        return self.captured - self.refunded - self.pending_refund
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether nothing was taken that was not held, or given back that was not taken."""
-        amounts: tuple[int, ...] = attrs.astuple(self)
-        return min(*amounts, self.uncaptured, self.refundable) >= 0
-
-
-_COUNTS_AS: Final[Mapping[LineKind, tuple[str, ...]]] = MappingProxyType(
-    {
-        LineKind.SALE: ("authorized", "captured"),
-        LineKind.AUTHORIZE: ("authorized",),
-        LineKind.INCREMENT: ("authorized",),
-        LineKind.CAPTURE: ("captured",),
-        LineKind.RELEASE: ("voided",),
-        LineKind.VOID: ("voided",),
-        LineKind.EXPIRY: ("expired",),
-        LineKind.REFUND: ("refunded",),
-        LineKind.PAYOUT: (),
-    }
-)
-
-
-def position_of(lines: Iterable[Line]) -> Position:
-    """Add up the lines of one authorization."""
-    sums = dict.fromkeys(attrs.fields_dict(Position), 0)
-    for line in lines:
-        if line.state is LineState.PENDING:
-            sums["pending_refund"] += line.amount_minor
-        elif line.state is LineState.BOOKED:
-            for name in _COUNTS_AS[line.kind]:
-                sums[name] += line.amount_minor
-    return Position(**sums)
 
 
 class _Refused(Exception):
@@ -296,18 +240,26 @@ class Desk:
                 return self._verify(order)
             case RequestKind.RESUME:
                 return self._resume(order)
-            case RequestKind.INCREMENT:
-                return self._increment(order, self._account(order))
-            case RequestKind.CAPTURE:
-                return self._capture(order, self._account(order))
-            case RequestKind.VOID:
-                return self._void(order, self._account(order))
-            case RequestKind.REFUND:
-                return self._refund(order, self._account(order))
             case RequestKind.PAYOUT:
                 return self._pay_out(order)
             case RequestKind.REVERSAL:
                 return self._reverse(order)
+            case RequestKind.SUBMIT_EVIDENCE | RequestKind.ACCEPT_DISPUTE:
+                return self._answer_case(order)
+            case _:
+                return self._follow_up(order, self._account(order))
+
+    def _follow_up(self, order: Order, account: _Account) -> Answer:
+        """Work on what was authorized before."""
+        match order.kind:
+            case RequestKind.INCREMENT:
+                return self._increment(order, account)
+            case RequestKind.CAPTURE:
+                return self._capture(order, account)
+            case RequestKind.VOID:
+                return self._void(order, account)
+            case _:
+                return self._refund(order, account)
 
     def _start(self, order: Order) -> Answer:
         _require_positive(order)
@@ -407,6 +359,18 @@ class Desk:
         self.books.append(self._line(order, order, LineKind.PAYOUT, order.amount_minor))
         return self._for_a_while(self._answer(order, ReplyOutcome.APPROVED), order.taken_back)
 
+    def _answer_case(self, order: Order) -> Answer:
+        _require_offered(self._offers.answers_disputes)
+        case = self.books.case(order.dispute_id or "")
+        if case is None or case.merchant_id != order.merchant_id:
+            raise _Refused(DeclineCode.TRANSACTION_NOT_ALLOWED, "no_such_dispute")
+        if case.state is not DisputeState.OPENED:
+            raise _Refused(DeclineCode.TRANSACTION_NOT_ALLOWED, "dispute_not_open")
+        accepts = order.kind is RequestKind.ACCEPT_DISPUTE
+        state = DisputeState.ACCEPTED if accepts else DisputeState.SUBMITTED
+        self.books.save(evolve(case, state=state, evidence=order.evidence))
+        return self._answer(order, ReplyOutcome.APPROVED)
+
     def _reverse(self, order: Order) -> Answer:
         """Undo an operation whatever its kind, or remember that it is never to be done."""
         approved = self._answer(order, ReplyOutcome.APPROVED)
@@ -434,7 +398,7 @@ class Desk:
         if earlier.kind is RequestKind.RESUME and earlier.outcome is not ReplyOutcome.DECLINED:
             # What it has set going is undone by the name of the operation that it resumed.
             raise _Refused(DeclineCode.TRANSACTION_NOT_ALLOWED, "reverse_the_resumed_operation")
-        if not self._stands_without(earlier):
+        if earlier.dispute_id is not None or not self._stands_without(earlier):
             raise _Refused(DeclineCode.TRANSACTION_NOT_ALLOWED, "already_used")
         self._unbook(earlier, *REVERSED)
 

@@ -7,6 +7,7 @@ result of its check is left.
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Final
 
@@ -18,7 +19,7 @@ from payplatform._domain.messages import BankRequest, CardDetails, RequestKind
 from payplatform._domain.operations import Initiator, StoredCredential
 from payplatform._domain.records import Check
 from payplatform.banks._acquirer import issuer_code
-from payplatform.banks._books import Order
+from payplatform.banks._rows import Order
 from payplatform.banks._test_cards import UNLISTED, Challenge, TestCard, card_behind
 
 _WITH_CARD: Final = frozenset({RequestKind.SALE, RequestKind.AUTHORIZE, RequestKind.VERIFY})
@@ -39,6 +40,8 @@ def order_of(request: BankRequest, card: TestCard, now: datetime) -> Order:
         currency=request.amount.currency,
         target_id=request.target_id,
         final=request.final,
+        dispute_id=request.dispute_id,
+        evidence=json.dumps(request.evidence) if request.evidence else None,
     )
     if request.kind not in _WITH_CARD:
         return order

@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 from payplatform._domain.messages import BankNotice, BankReply
 from payplatform._domain.money import Money
 from payplatform._domain.payments import Action
-from payplatform.banks._books import Answer, Notice
+from payplatform.banks._disputes import news_of
+from payplatform.banks._rows import Answer, Notice
 from payplatform.banks._signatures import sign
 from payplatform.banks._wire import written
 
@@ -45,6 +46,7 @@ def noticed(notice: Notice) -> BankNotice:
         reply=reply_of(notice),
         at=notice.told_at,
         expired=None if expired is None else Money.minor(expired, notice.currency),
+        dispute=news_of(notice),
     )
 
 

@@ -29,8 +29,9 @@ from payplatform._domain.messages import (
     RequestKind,
 )
 from payplatform._domain.money import MAX_MINOR, Money
-from payplatform.banks._acquirer import REVERSED, Desk, Position, Terms
-from payplatform.banks._books import Answer, Books, Line, LineKind, LineState, Order
+from payplatform.banks._acquirer import REVERSED, Desk, Terms
+from payplatform.banks._books import Books
+from payplatform.banks._disputes import SimulatedDisputes, let_lapse
 from payplatform.banks._door import card_of, order_of
 from payplatform.banks._faults import (
     FAULTS,
@@ -43,7 +44,9 @@ from payplatform.banks._faults import (
     Moment,
     ServerError,
 )
+from payplatform.banks._positions import Position
 from payplatform.banks._post import NOTICE, Delivery, delivered, noticed, reply_of
+from payplatform.banks._rows import Answer, Line, LineKind, LineState, Order
 from payplatform.banks._signatures import verify
 from payplatform.banks._test_cards import (
     TEST_CARDS,
@@ -74,6 +77,7 @@ __all__ = [
     "Refunds",
     "ServerError",
     "SimulatedBank",
+    "SimulatedDisputes",
     "StatementLine",
     "TestCard",
     "test_cards_table",
@@ -96,6 +100,7 @@ FULL_CAPABILITIES: Final = BankCapabilities(
     zero_amount_verification=True,
     signed_notices=True,
     payouts=True,
+    answers_disputes=True,
     authorization_lifetime_s=7 * _DAY_S,
 )
 """Everything a bank can offer. Switch off with `attrs.evolve(FULL_CAPABILITIES, increments=False)`.
@@ -154,6 +159,9 @@ class SimulatedBank:
         pending_s: after how long a pending refund is decided, or what is to be taken back is.
         faults: what goes wrong at random, by a seed.
 
+    Attributes:
+        disputes: to be the cardholder's bank: open a dispute, decide it, take it back.
+
     Raises:
         InvalidRequest: `value_invalid`, field `late_by_s`, or `path` where the file is not a
             simulated bank's.
@@ -188,6 +196,7 @@ class SimulatedBank:
             challenge_url="https://three-d-secure.example.test/",
         )
         self._books = Books(None if path is None else Path(path))
+        self.disputes = SimulatedDisputes(self._desk)
 
     # The port.
 
@@ -442,6 +451,7 @@ class SimulatedBank:
         with self._books.transaction() as books:
             desk = Desk(terms=self._terms, books=books, now=now)
             desk.fall_due()
+            let_lapse(desk)
             yield desk
 
     def _at_the_door(self, request: BankRequest) -> tuple[Fault | None, Order]:

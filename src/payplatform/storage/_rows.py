@@ -28,6 +28,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from payplatform._domain.audit import AuditEntry
 from payplatform._domain.changes import Receipt, Subject
+from payplatform._domain.disputes import Dispute
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import Posting
 from payplatform._domain.money import Money
@@ -378,6 +379,7 @@ OPERATIONS: Final = Layout(Operation, "operations", guard="epoch")
 NOTICES: Final = Layout(Notice, "notices")
 PAYOUTS: Final = Layout(Payout, "payouts", computed=(("status", _text),))
 PAYOUT_PLANS: Final = Layout(PayoutPlan, "payout_plans")
+DISPUTES: Final = Layout(Dispute, "disputes")
 SEALED_CARDS: Final = Layout(SealedCard, "sealed_cards")
 WRAPPED_KEYS: Final = Layout(WrappedKey, "wrapped_keys")
 EVENTS: Final = Layout(Event, "events", prefix="change_", place=("subject_id", "number"))
@@ -398,6 +400,7 @@ RECORDS: Final[Mapping[type, Layout[Any]]] = MappingProxyType(
             NOTICES,
             PAYOUTS,
             PAYOUT_PLANS,
+            DISPUTES,
             SEALED_CARDS,
             WRAPPED_KEYS,
         )

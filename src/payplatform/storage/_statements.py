@@ -19,6 +19,7 @@ from payplatform._domain.operations import FINAL_STATES, OperationState
 from payplatform.ports import EXACTLY, Filter, LineFilter
 from payplatform.storage._rows import (
     AUDIT_ENTRIES,
+    DISPUTES,
     EVENTS,
     MERCHANTS,
     NOTICES,
@@ -165,6 +166,9 @@ DUE_OPERATIONS: Final = (
 )
 LAPSED_PAYMENTS: Final = f"{_select(PAYMENTS)} WHERE lapses_at <= ? ORDER BY lapses_at, id LIMIT ?"
 DUE_NOTICES: Final = f"{_select(NOTICES)} WHERE next_try_at <= ? ORDER BY next_try_at, id LIMIT ?"
+DUE_DISPUTES: Final = (
+    f"{_select(DISPUTES)} WHERE next_look_at <= ? ORDER BY next_look_at, id LIMIT ?"
+)
 OUTBOX: Final = (
     f"SELECT {', '.join(f'events.{column}' for column in EVENTS.columns)}"
     " FROM outbox JOIN events ON events.merchant_id = outbox.merchant_id"

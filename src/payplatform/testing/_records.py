@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from payplatform._domain._iso4217 import EXPONENTS
 from payplatform._domain.audit import AuditEntry, AuditKind
 from payplatform._domain.cards import Brand
+from payplatform._domain.disputes import Dispute, DisputeState
 from payplatform._domain.events import EVENT_TYPES, Event
 from payplatform._domain.ledger import Account, Posting
 from payplatform._domain.messages import BankNotice, BankReply, ReplyOutcome
@@ -49,6 +50,7 @@ PREFIXES: Final[Mapping[type, str]] = MappingProxyType(
         Operation: "op",
         Notice: "ntc",
         Payout: "po",
+        Dispute: "dsp",
         SealedCard: "tok",
         WrappedKey: "dek",
         Event: "evt",
@@ -204,6 +206,30 @@ def a_plan(merchant_id: str, number: int = 1, **otherwise: Any) -> PayoutPlan:
     return evolve(plan, **otherwise)
 
 
+def a_dispute(merchant_id: str, number: int = 1, **otherwise: Any) -> Dispute:
+    """A dispute of all of the first payment, opened, with an id at the bank of its own."""
+    dispute = Dispute(
+        id=an_id(Dispute, number),
+        merchant_id=merchant_id,
+        version=1,
+        payment_id=an_id(Payment, 1),
+        operation_id=an_id(Operation, 1),
+        bank_dispute_id=f"case-{number}",
+        state=DisputeState.OPENED,
+        amount=Money.minor(1999, "EUR"),
+        held_minor=1999,
+        brand=Brand.VISA,
+        reason_code="10.4",
+        evidence_due_at=NOW + 86_400 * SECOND,
+        told_state=DisputeState.OPENED,
+        told_at=NOW,
+        next_look_at=NOW,
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    return evolve(dispute, **otherwise)
+
+
 def a_sealed_card(merchant_id: str, number: int = 1, **otherwise: Any) -> SealedCard:
     """A sealed card; nothing in it can be opened."""
     sealed = SealedCard(
@@ -284,6 +310,7 @@ EXAMPLES: Final[Mapping[type, Callable[..., Any]]] = MappingProxyType(
         Notice: a_notice,
         Payout: a_payout,
         PayoutPlan: a_plan,
+        Dispute: a_dispute,
         SealedCard: a_sealed_card,
         WrappedKey: a_wrapped_key,
     }
@@ -412,4 +439,11 @@ def any_record(kind: type, merchant_id: str, number: int = 1) -> st.SearchStrate
     names = {"id": an_id(kind, number), "merchant_id": merchant_id}
     if kind is Merchant:
         names = {"id": merchant_id}
-    return any_of(kind).map(lambda record: evolve(record, **names))
+    return any_of(kind).map(lambda record: evolve(_within(record), **names))
+
+
+def _within(record: Any) -> Any:
+    """Of a dispute, no more is held than is disputed."""
+    if not isinstance(record, Dispute):
+        return record
+    return evolve(record, held_minor=min(record.held_minor, record.amount.amount_minor))
