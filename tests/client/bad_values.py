@@ -595,6 +595,7 @@ DISPUTE_STATE = (
 )
 
 EDGES: dict[str, tuple[Any, ...]] = {
+    "shop.notices.list.state": (None, "waiting", "discrepancy"),
     "account": (Account.FEES, "bank_cash"),
     "amount": (Money.minor(1, "EUR"), Money.minor(2**63 - 1, "EUR"), Money(7, "JPY")),
     "created_before": (datetime(2030, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC)),

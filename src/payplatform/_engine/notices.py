@@ -63,7 +63,9 @@ class Notices:
             StorageUnavailable: the store failed. Have it delivered again.
         """
         if notice.dispute is not None:
-            return Heard(operation=self._disputes.apply(notice, notice.dispute))
+            operation = self._disputes.apply(notice, notice.dispute)
+            is_followed = self._disputes.is_followed(notice, notice.dispute)
+            return Heard(operation=operation, is_followed=is_followed)
         for _ in range(TRIES):
             heard = self._read(notice)
             if heard.changes is None:
