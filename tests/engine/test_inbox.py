@@ -386,7 +386,7 @@ def test_what_is_signed_and_tells_nothing_is_refused(raw: bytes, world: World) -
 
 
 def test_a_part_of_another_type_is_refused(world: World) -> None:
-    """Each part of a good message in turn: no fraction, no text for a number, nothing unknown."""
+    """Each part of a good message in turn: no fraction, nothing unknown, nothing said twice."""
     told = taken_back(world)
     good = _wire.written(told).decode()
     with world.bank._desk() as desk:  # nobody but the bank has its key
@@ -398,6 +398,7 @@ def test_a_part_of_another_type_is_refused(world: World) -> None:
         '"at":"2030-01-01T13:00:00+00:00"': '"at":1893502800',
         '{"at"': '{"more":1,"at"',
         f'"id":"{told.id}",': "",
+        f'"id":"{told.id}"': f'"id":"{told.id}","id":"{told.id}"',
     }.items():
         assert good.count(part) == 1, part
         raw = good.replace(part, wrong).encode()
