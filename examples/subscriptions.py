@@ -24,7 +24,14 @@ from payplatform import (
     PayPlatform,
 )
 from payplatform.banks.simulated import SimulatedBank
-from payplatform.ports import BankCapabilities, BankReply, BankRequest, ReplyOutcome, RequestKind
+from payplatform.ports import (
+    BankCapabilities,
+    BankNotice,
+    BankReply,
+    BankRequest,
+    ReplyOutcome,
+    RequestKind,
+)
 from payplatform.testing import FakeClock
 
 PRICE = Money("9.00", "EUR")
@@ -56,6 +63,9 @@ class Issuers:
 
     def inquire(self, merchant_id: str, operation_id: str, *, timeout_s: float) -> BankReply:
         return self._bank.inquire(merchant_id, operation_id, timeout_s=timeout_s)
+
+    def read_notice(self, raw: bytes, headers: Mapping[str, str]) -> BankNotice:
+        return self._bank.read_notice(raw, headers)
 
     def describe(self) -> Mapping[str, str]:
         return self._bank.describe()

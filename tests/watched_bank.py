@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from payplatform._domain.secret import Secret
 from payplatform.banks.simulated import SimulatedBank
-from payplatform.ports import BankCapabilities, BankReply, BankRequest
+from payplatform.ports import BankCapabilities, BankNotice, BankReply, BankRequest
 
 
 class WatchedBank:
@@ -58,6 +58,9 @@ class WatchedBank:
         self.timeouts.append(timeout_s)
         reply = self.bank.inquire(merchant_id, operation_id, timeout_s=timeout_s)
         return cast("BankReply", self.heard(reply))
+
+    def read_notice(self, raw: bytes, headers: Mapping[str, str]) -> BankNotice:
+        return self.bank.read_notice(raw, headers)
 
     def describe(self) -> Mapping[str, str]:
         return self.bank.describe()

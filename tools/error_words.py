@@ -17,6 +17,8 @@ ERROR_WORDS: dict[str, str] = {
     "amount_too_precise": "The amount has more decimal places than the currency.",
     "currency_unknown": "ISO 4217 has no such code, or gives it no decimal places.",
     "currency_mismatch": "The amount is in another currency than the payment.",
+    "notice_malformed": "The message is the bank's, and tells nothing that is known.",
+    "notice_too_large": "The message has more than 64 KiB.",
     "card_number_invalid": "The number holds something else than digits, spaces and dashes.",
     "card_number_length": "The number has too many or too few digits for its brand.",
     "card_number_check_digit": "The check digit is wrong: a digit is mistyped or missing.",
@@ -75,4 +77,7 @@ ERROR_WORDS: dict[str, str] = {
     "vault_key_missing": "The key is not there.",
     "vault_key_invalid": "The key cannot be read, or is open to others.",
     "vault_key_refused": "The key service is there and refuses the key: revoked, or not permitted.",
+    "signature_missing": "The message lacks its id, its time or its signature.",
+    "signature_invalid": "No signature of the message is the bank's, for this very message.",
+    "signature_stale": "The message was signed too long ago, or a clock is wrong.",
 }

@@ -10,6 +10,7 @@ from payplatform._domain.fees import FeeKind, FeeRate, FeeSchedule
 from payplatform._domain.ledger import Account, Entry, Posting
 from payplatform._domain.limits import Limit, RetryRule
 from payplatform._domain.money import Money
+from payplatform._domain.notices import Notice, NoticeState
 from payplatform._domain.operations import Initiator, Operation, OperationKind, OperationState
 from payplatform._domain.payments import Action, Payment, PaymentStatus
 from payplatform._domain.payouts import Payout, PayoutInterval, PayoutPlan, PayoutStatus
@@ -29,6 +30,7 @@ from payplatform.errors import (
     InvalidRequest,
     LimitExceeded,
     NotAllowed,
+    NotAuthentic,
     NotFound,
     OutcomeUnknown,
     PayPlatformError,
@@ -79,7 +81,10 @@ __all__ = [
     "Money",
     "Month",
     "NotAllowed",
+    "NotAuthentic",
     "NotFound",
+    "Notice",
+    "NoticeState",
     "Operation",
     "OperationKind",
     "OperationState",

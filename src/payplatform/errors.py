@@ -19,6 +19,7 @@ same call may simply be made again. A decline is not here: the bank saying no is
     ├── VaultError             card data could not be sealed or opened.
     │   ├── VaultUnavailable   the key service does not answer; nothing was written.
     │   └── VaultIntegrityError  a sealed record, or a key, is not what was stored.
+    ├── NotAuthentic           what came in is not proved to be the bank's: nothing was read.
     └── NotSent                for bank adapters alone: proof that not one byte left.
 
 No message holds a card number, a security code or a value the caller handed in for one.
@@ -52,6 +53,9 @@ class ErrorCode(StrEnum):
     AMOUNT_TOO_PRECISE = "amount_too_precise"
     CURRENCY_UNKNOWN = "currency_unknown"
     CURRENCY_MISMATCH = "currency_mismatch"
+    # of InvalidRequest, notices
+    NOTICE_MALFORMED = "notice_malformed"
+    NOTICE_TOO_LARGE = "notice_too_large"
     # of InvalidRequest, cards
     CARD_NUMBER_INVALID = "card_number_invalid"
     CARD_NUMBER_LENGTH = "card_number_length"
@@ -120,6 +124,10 @@ class ErrorCode(StrEnum):
     VAULT_KEY_MISSING = "vault_key_missing"
     VAULT_KEY_INVALID = "vault_key_invalid"
     VAULT_KEY_REFUSED = "vault_key_refused"
+    # of NotAuthentic
+    SIGNATURE_MISSING = "signature_missing"
+    SIGNATURE_INVALID = "signature_invalid"
+    SIGNATURE_STALE = "signature_stale"
 
 
 _RETRYABLE = frozenset(
@@ -296,6 +304,16 @@ class VaultIntegrityError(VaultError):
     """A sealed record or a wrapped key is not what was stored: altered, moved, or another key's."""
 
     default_code = ErrorCode.VAULT_INTEGRITY
+
+
+class NotAuthentic(PayPlatformError):
+    """What came in is not proved to be the bank's, or not from now. Nothing was made of it.
+
+    Answer it as a refusal. `signature_stale`: the bank signs each delivery anew, so that one which
+    is kept from it and sent later is not taken; and a clock that is wrong shows here first.
+    """
+
+    default_code = ErrorCode.SIGNATURE_INVALID
 
 
 class NotSent(PayPlatformError):

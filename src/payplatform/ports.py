@@ -34,6 +34,7 @@ from payplatform._domain.messages import (
     ReplyOutcome,
     RequestKind,
 )
+from payplatform._domain.notices import Notice, NoticeState
 from payplatform._domain.operations import Initiator, Operation, OperationState, StoredCredential
 from payplatform._domain.payments import Action, Payment, PaymentStatus
 from payplatform._domain.payouts import Payout, PayoutPlan
@@ -53,6 +54,7 @@ R = TypeVar(
     PaymentMethod,
     Payment,
     Operation,
+    Notice,
     Dispute,
     Payout,
     PayoutPlan,
@@ -73,7 +75,8 @@ class Filter:
         payment_id: of disputes.
         bank_dispute_id: of disputes.
         statuses: of payments; empty means any.
-        states: of operations and disputes; empty means any.
+        operation_id: of notices.
+        states: of operations, notices and disputes; empty means any.
         created_from: created at this time or later.
         created_before: created before this time.
         reference: of payments, exactly.
@@ -89,7 +92,10 @@ class Filter:
     payment_id: str | None = None
     bank_dispute_id: str | None = None
     statuses: frozenset[PaymentStatus] = frozenset()
-    states: frozenset[OperationState] | frozenset[DisputeState] = frozenset()
+    operation_id: str | None = None
+    states: frozenset[OperationState] | frozenset[NoticeState] | frozenset[DisputeState] = (
+        frozenset()
+    )
     created_from: datetime | None = None
     created_before: datetime | None = None
     reference: str | None = None
@@ -122,7 +128,7 @@ class LineFilter:
 EVERY_LINE = LineFilter()
 
 EXACTLY = (
-    *("customer_id", "payment_method_id", "subject_id", "reference"),
+    *("customer_id", "payment_method_id", "subject_id", "operation_id", "reference"),
     *("payment_id", "bank_dispute_id"),
     *("key_version", "fingerprint_version", "card_fingerprint"),
 )
@@ -230,6 +236,10 @@ class Storage(Protocol):
 
     def lapsed_payments(self, now: datetime, *, limit: int) -> Sequence[Payment]:
         """Payments of all merchants whose `lapses_at` is `now` or earlier, longest due first."""
+        ...
+
+    def due_notices(self, now: datetime, *, limit: int) -> Sequence[Notice]:
+        """Notices of all merchants whose `next_try_at` is `now` or earlier, longest due first."""
         ...
 
     def due_disputes(self, now: datetime, *, limit: int) -> Sequence[Dispute]:
@@ -350,6 +360,19 @@ class Bank(Protocol):
 
         Raises:
             Exception: it could not be asked; nothing is known.
+        """
+        ...
+
+    def read_notice(self, raw: bytes, headers: Mapping[str, str]) -> BankNotice:
+        """What a message tells that the bank has sent on its own, once it is sure that it has.
+
+        The signature is verified over the bytes as they came, in a time that does not tell where it
+        differs, and how old it is with it, before anything is made of them. Names in `headers` may
+        be in any case. A bank without `signed_notices` is never asked.
+
+        Raises:
+            NotAuthentic: it is not proved to be the bank's, or not from now.
+            InvalidRequest: `notice_malformed`: it is the bank's, and tells nothing that is known.
         """
         ...
 
@@ -498,6 +521,8 @@ __all__ = [
     "Limiter",
     "LineFilter",
     "Merchant",
+    "Notice",
+    "NoticeState",
     "Operation",
     "OperationState",
     "Payment",

@@ -13,9 +13,17 @@ from typing import Any, ClassVar
 import pytest
 from attrs import evolve
 
-from payplatform._domain.messages import BankCapabilities, BankReply, BankRequest, ReplyOutcome
+from payplatform._domain.messages import (
+    BankCapabilities,
+    BankNotice,
+    BankReply,
+    BankRequest,
+    ReplyOutcome,
+)
 from payplatform._domain.money import Money
-from payplatform.banks.simulated import FULL_CAPABILITIES, SimulatedBank
+from payplatform.banks import _wire
+from payplatform.banks.simulated import FULL_CAPABILITIES, Delivery, Fault, SimulatedBank
+from payplatform.errors import NotAuthentic
 from payplatform.ports import Bank, CardDetails, RequestKind
 from payplatform.testing._bank_talk import WHOLE
 from payplatform.testing.bank_contract import BankContract, card_details
@@ -44,6 +52,9 @@ class Wrapper:
     def inquire(self, merchant_id: str, operation_id: str, *, timeout_s: float) -> BankReply:
         return self.inner.inquire(merchant_id, operation_id, timeout_s=timeout_s)
 
+    def read_notice(self, raw: bytes, headers: Mapping[str, str]) -> BankNotice:
+        return self.inner.read_notice(raw, headers)
+
     def describe(self) -> Mapping[str, str]:
         return self.inner.describe()
 
@@ -71,6 +82,12 @@ class Planted(BankContract):
     def pass_challenge(self, bank: Bank, reply: BankReply) -> None:
         assert isinstance(bank, Wrapper)
         bank.inner.complete_challenge(reply.operation_id)
+
+    def message(self, bank: Bank) -> Delivery:
+        assert isinstance(bank, Wrapper)
+        bank.inner.next(Fault.CONTRADICT)
+        self.send(bank, RequestKind.SALE)
+        return bank.inner.deliveries()[-1]
 
     def written(self, bank: Bank) -> Iterable[bytes]:
         assert isinstance(bank, Wrapper)
@@ -611,3 +628,30 @@ class TestChainsTheSecurityCode(Planted):
             return super().send(request, timeout_s=timeout_s)
 
     caught_by = (ERROR_LEAK,)
+
+
+class TestReadsWhatIsNotSigned(Planted):
+    class adapter(Wrapper):  # noqa: N801
+        def read_notice(self, raw: bytes, headers: Mapping[str, str]) -> BankNotice:
+            del headers
+            return _wire.read(BankNotice, raw)
+
+    caught_by = ("test_a_message_without_its_signature_is_not_read",)
+
+
+class TestTidiesUpBeforeItVerifies(Planted):
+    class adapter(Wrapper):  # noqa: N801
+        def read_notice(self, raw: bytes, headers: Mapping[str, str]) -> BankNotice:
+            return super().read_notice(raw.strip(), headers)
+
+    caught_by = ("test_a_message_that_was_altered_is_not_read",)
+
+
+class TestMindsTheCaseOfNames(Planted):
+    class adapter(Wrapper):  # noqa: N801
+        def read_notice(self, raw: bytes, headers: Mapping[str, str]) -> BankNotice:
+            if "webhook-signature" not in headers:
+                raise NotAuthentic("no signature")
+            return super().read_notice(raw, headers)
+
+    caught_by = ("test_a_signed_message_is_read",)

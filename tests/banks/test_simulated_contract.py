@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from payplatform.banks.simulated import SimulatedBank
-from payplatform.ports import Bank, BankReply, CardDetails
+from payplatform.banks.simulated import Delivery, Fault, SimulatedBank
+from payplatform.ports import Bank, BankReply, CardDetails, RequestKind
 from payplatform.testing.bank_contract import BankContract, card_details
 
 
@@ -23,6 +23,12 @@ class SimulatedBankContract(BankContract):
     def pass_challenge(self, bank: Bank, reply: BankReply) -> None:
         assert isinstance(bank, SimulatedBank)
         bank.complete_challenge(reply.operation_id)
+
+    def message(self, bank: Bank) -> Delivery:
+        assert isinstance(bank, SimulatedBank)
+        bank.next(Fault.CONTRADICT)
+        self.send(bank, RequestKind.SALE)
+        return bank.deliveries()[-1]
 
 
 class TestInMemory(SimulatedBankContract):

@@ -1,15 +1,22 @@
 """What the bank tells of its own accord: nothing too much, and each until it is acknowledged."""
 
+import base64
 import sqlite3
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bank_requests import CHALLENGE, HELD, Clock, Counter, do
+from hypothesis import given
 
+from payplatform.banks import _wire
+from payplatform.banks._signatures import sign
 from payplatform.banks.simulated import Fault, SimulatedBank
-from payplatform.errors import InvalidRequest
-from payplatform.ports import BankReply, ReplyOutcome
+from payplatform.errors import InvalidRequest, NotAuthentic
+from payplatform.ports import BankNotice, BankReply, ReplyOutcome
+from payplatform.testing._records import any_of
 
 LATE = [Fault.DELAY_REQUEST, Fault.DELAY_PAST_INQUIRY, Fault.DELAY_PAST_PROMISE]
 PENDING_THEN_APPROVED, PENDING_THEN_DECLINED = "4000000000007726", "4000000000010308"
@@ -31,7 +38,7 @@ def test_what_was_answered_is_not_told_again(counter: Counter, clock: Clock) -> 
     counter.bank.next(Fault.LOSE_REPLY)
     with suppress(TimeoutError):
         counter.send("sale", "b")
-    clock.forward(30 * 86_400)
+    clock.forward(6 * 86_400)
 
     assert counter.bank.notices() == []
 
@@ -98,6 +105,90 @@ def test_a_challenge_is_told_when_its_time_is_over(counter: Counter, clock: Cloc
     clock.forward(900)
 
     assert told(counter) == [("left", ReplyOutcome.DECLINED)]
+
+
+def expiries(counter: Counter) -> list[tuple[str, str]]:
+    return [(n.reply.operation_id, str(n.expired)) for n in counter.bank.notices() if n.expired]
+
+
+@pytest.mark.parametrize(
+    ("before", "told_of"),
+    [
+        ([], [("a", "1.00 EUR")]),
+        ([("capture", "c", 60)], [("a", "0.40 EUR")]),
+        ([("capture", "c", 60), ("void", "v", 40)], []),
+        ([("capture", "c", 100), ("refund", "r", 100)], []),
+    ],
+)
+def test_what_is_left_of_an_authorization_is_told_when_its_time_is_over(
+    counter: Counter, clock: Clock, before: list[tuple[str, str, int]], told_of: list[Any]
+) -> None:
+    do(counter, [*HELD, *before])
+    clock.forward(7 * 86_400 - 1)
+    assert expiries(counter) == []
+    clock.forward(1)
+
+    assert expiries(counter) == told_of
+    clock.forward(86_400)
+    assert expiries(counter) == told_of, "and once"
+
+
+def test_what_comes_back_after_its_time_is_told_as_expired_in_all(
+    counter: Counter, clock: Clock
+) -> None:
+    """Not what is added: how much of the authorization it is now."""
+    do(counter, HELD)
+    clock.forward(7 * 86_400 - 60)
+    counter.bank.next(Fault.TAKE_BACK)
+    counter.send("capture", "c", 60, target_id="a")
+    clock.forward(3_600)
+
+    assert expiries(counter) == [("a", "0.40 EUR"), ("a", "1.00 EUR")]
+    assert counter.bank.position("mer_1", "a").expired == 100
+
+
+def test_a_delivery_is_read_as_the_notice_that_it_is(counter: Counter, clock: Clock) -> None:
+    """Whatever it tells: each part of it goes over the wire and comes back."""
+    do(counter, HELD)
+    counter.send("sale", "declined", card=CHALLENGE)
+    send_late(counter, Fault.DELAY_REQUEST, "sale", "late")
+    clock.forward(8 * 86_400)
+    notices = counter.bank.notices()
+    assert {n.reply.outcome for n in notices} == {ReplyOutcome.APPROVED, ReplyOutcome.DECLINED}
+
+    read = [counter.bank.read_notice(*delivery) for delivery in counter.bank.deliveries()]
+
+    assert read == notices
+
+
+@given(any_of(BankNotice))
+def test_any_notice_comes_through_the_wire_as_it_is(notice: BankNotice) -> None:
+    assert _wire.read(BankNotice, _wire.written(notice)) == notice
+
+
+def test_who_has_the_books_has_the_key(tmp_path: Path, clock: Clock) -> None:
+    """Several processes of one bank sign alike; another bank does not."""
+    banks = [SimulatedBank(tmp_path / name, now=clock) for name in ("bank", "bank", "other")]
+    send_late(Counter(banks[0]), Fault.DELAY_REQUEST, "sale", "op_1")
+    banks[0].deliver_late()
+    [delivery] = banks[1].deliveries()
+
+    assert banks[0].read_notice(*delivery) == banks[1].notices()[0]
+    with pytest.raises(NotAuthentic):
+        banks[2].read_notice(*delivery)
+    for bank in banks:
+        bank.close()
+
+
+def test_a_signature_is_that_of_standard_webhooks() -> None:
+    """The example of the specification's own reference library."""
+    key = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    raw = b'{"test": 2432232314}'
+    at = datetime.fromtimestamp(1614265330, UTC)
+
+    headers = sign(raw, name="msg_p5jXN8AQM9LWM0D4loKWxJek", at=at, key=key)
+
+    assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
 def test_notices_come_in_the_order_of_what_happened(counter: Counter, clock: Clock) -> None:

@@ -7,9 +7,11 @@ import signal
 import sqlite3
 import subprocess
 from contextlib import closing, suppress
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from attrs import fields_dict
 from command_line import (
     LOSES_REPLY,
     LOSES_REQUEST,
@@ -19,11 +21,23 @@ from command_line import (
     environment,
     typed,
 )
+from rich.console import Console
 
+from payplatform import RecoveryReport
 from payplatform.banks.simulated import SimulatedBank
 from payplatform.cli import _care
 from payplatform.client.platform import PayPlatform
 from payplatform.errors import StorageBusy
+
+
+def test_whatever_recovery_reports_has_words() -> None:
+    """Each count by itself, so that none is without."""
+    for name in fields_dict(RecoveryReport):
+        report = RecoveryReport(**{name: 3})
+
+        shown = Console(file=StringIO(), record=True)
+        shown.print(_care.recovery_text(report))
+        assert "3" in shown.export_text(), name
 
 
 def test_recover_finds_out_what_became_of_a_lost_reply(shell: Shell) -> None:
@@ -40,6 +54,7 @@ def test_recover_finds_out_what_became_of_a_lost_reply(shell: Shell) -> None:
         "needs_review": 0,
         "unresolved": 0,
         "expired": 0,
+        "notices": 0,
     }
     assert shell.json("list")["payments"][0]["status"] == "captured"
 

@@ -140,7 +140,7 @@ EXPECTED_HEAD = (
 @cache
 def identifier(prefix: str, *, optional: bool = False) -> tuple[Bad, ...]:
     good, malformed = an_id(prefix), ErrorCode.ID_MALFORMED
-    kinds = {"mer", "cus", "pm", "pay", "op", "evt", "tok", "dsp"} - {prefix}
+    kinds = {"mer", "cus", "pm", "pay", "op", "evt", "tok", "ntc", "dsp"} - {prefix}
     return (
         *objects(ErrorCode.TYPE_INVALID, without=("None",) if optional else ()),
         *(Bad(f"{kind}_", an_id(kind), ErrorCode.ID_WRONG_KIND) for kind in sorted(kinds)),
@@ -430,6 +430,31 @@ TIME = (
     Bad("text", "2030-01-01T00:00:00Z", ErrorCode.TYPE_INVALID),
 )
 
+NOTICE_STATE = (
+    *objects(ErrorCode.VALUE_INVALID, without=("None",)),
+    *(
+        Bad(f"text {text!r}", text, ErrorCode.VALUE_INVALID)
+        for text in ("", "new", "WAITING", "waiting ", NUMBER)
+    ),
+)
+
+RAW = (
+    *objects(ErrorCode.TYPE_INVALID, without=("bytes",)),
+    Bad("text", "{}", ErrorCode.TYPE_INVALID),
+    Bad("a view", memoryview(b"{}"), ErrorCode.TYPE_INVALID),
+    Bad("one byte too long", bytes(64 * 1024 + 1), ErrorCode.NOTICE_TOO_LARGE),
+    Bad("huge", bytes(10_000_000), ErrorCode.NOTICE_TOO_LARGE),
+)
+
+HEADERS = (
+    *objects(ErrorCode.TYPE_INVALID, without=("dict",)),
+    Bad("pairs", [("webhook-id", "notice_1")], ErrorCode.TYPE_INVALID),
+    Bad("a value is no text", {"webhook-id": 1}, ErrorCode.TYPE_INVALID),
+    Bad("a value is bytes", {"webhook-id": b"notice_1"}, ErrorCode.TYPE_INVALID),
+    Bad("a name is no text", {1: "notice_1"}, ErrorCode.TYPE_INVALID),
+    Bad("a value is hostile", {"webhook-id": Hostile()}, ErrorCode.TYPE_INVALID),
+)
+
 NOT_TO_COME = (
     *TIME,
     Bad("to come", datetime(2031, 1, 1, tzinfo=UTC), ErrorCode.VALUE_INVALID),
@@ -556,6 +581,11 @@ NOTICE = (
     *_noticed("reply", objects(ErrorCode.TYPE_INVALID)),
     *_noticed("reply.operation_id", identifier("op")),
     *_noticed("at", (*TIME, Bad("None", None, ErrorCode.TYPE_INVALID))),
+    *_noticed("expired", objects(ErrorCode.TYPE_INVALID, without=("None",))),
+    *_noticed(
+        "expired",
+        (Bad("below nothing", Money.minor(-1, "EUR"), ErrorCode.AMOUNT_NOT_POSITIVE),),
+    ),
     *_noticed("dispute", objects(ErrorCode.TYPE_INVALID, without=("None",))),
     *_disputed("dispute_id", text(255, optional=False)),
     *_disputed(
@@ -580,6 +610,7 @@ DISPUTE_STATE = (
 )
 
 EDGES: dict[str, tuple[Any, ...]] = {
+    "shop.notices.list.state": (None, "waiting", "discrepancy"),
     "account": (Account.FEES, "bank_cash"),
     "amount": (Money.minor(1, "EUR"), Money.minor(2**63 - 1, "EUR"), Money(7, "JPY")),
     "created_before": (datetime(2030, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC)),

@@ -47,6 +47,8 @@ class Counter:
         self.payout = a_payout(till)
         self.event = till.pay.events.pending(limit=1)[0]
         self.notice = a_notice(till, self.held)
+        self.delivery = a_delivery(till)
+        self.kept = till.pay.notices.receive(**self.delivery).id
         self.export = till.shop.vault.export(
             public_key=PUBLIC_KEY, actor="Ada", purpose="to have one"
         )
@@ -73,6 +75,8 @@ class Counter:
             "merchants.set_fees": {"merchant_id": self.till.merchant_id, "rates": ()},
             "events.mark_published": {"events": [self.event]},
             "notices.apply": {"notice": self.notice},
+            "notices.receive": self.delivery,
+            "shop.notices.get": {"notice_id": self.kept},
             "shop.customers.erase": {"customer_id": self.customer},
             "shop.customers.get": {"customer_id": self.customer},
             "shop.customers.update": {"customer_id": self.customer, "name": "Byron"},
@@ -158,6 +162,14 @@ def a_notice(till: Till, payment_id: str) -> BankNotice:
     operation = till.latest(till.shop.payments.get(payment_id))
     reply = till.bank.inquire(till.merchant_id, operation.id, timeout_s=1)
     return BankNotice(id="n1", merchant_id=till.merchant_id, reply=reply, at=till.clock())
+
+
+def a_delivery(till: Till) -> dict[str, Any]:
+    """The bank has said approved, and tells that it was not."""
+    till.bank.next(Fault.CONTRADICT)
+    till.sold(number=NO_FUNDS)
+    [delivery] = till.bank.deliveries()
+    return delivery._asdict()
 
 
 def a_dispute(till: Till) -> str:

@@ -70,6 +70,12 @@ ARGUMENTS: dict[str, dict[str, tuple[Bad, ...]]] = {
     "events.mark_published": {"events": bad.EVENTS},
     "events.pending": {"limit": bad.LIMIT},
     "notices.apply": {"notice": bad.NOTICE},
+    "notices.receive": {"raw": bad.RAW, "headers": bad.HEADERS},
+    "shop.notices.get": {"notice_id": identifier("ntc")},
+    "shop.notices.list": {
+        "state": bad.NOTICE_STATE,
+        "operation_id": identifier("op", optional=True),
+    },
     "shop.customers.create": {
         "name": text(200, optional=True),
         "email": bad.EMAIL,
@@ -421,10 +427,15 @@ def test_the_good_arguments_are_good(method: str) -> None:
     desk.till.close()
 
 
+def edges_of(method: str, argument: str) -> tuple[Any, ...]:
+    """Those of this method's own argument, else of all that are called so."""
+    return bad.EDGES.get(f"{method}.{argument}", bad.EDGES.get(argument, ()))
+
+
 def edges() -> Iterator[tuple[str, str, int]]:
     for method, parameters in ARGUMENTS.items():
         for argument in parameters:
-            for n in range(len(bad.EDGES.get(argument, ()))):
+            for n in range(len(edges_of(method, argument))):
                 yield method, argument, n
 
 
@@ -432,7 +443,7 @@ def edges() -> Iterator[tuple[str, str, int]]:
 def test_what_is_just_inside_the_line_is_taken(method: str, argument: str, n: int) -> None:
     """Where valid turns into invalid: the longest, the least, the earliest, the oddest there is."""
     desk = Counter()
-    told = outcome(lambda: desk.call(method, **{argument: bad.EDGES[argument][n]}))
+    told = outcome(lambda: desk.call(method, **{argument: edges_of(method, argument)[n]}))
     if argument in ("amount", "currency") and isinstance(told, NotAllowed | InvalidRequest):
         assert told.code in BEYOND_WHAT_IS_THERE
     else:

@@ -22,15 +22,15 @@ from typeid import TypeID
 
 from payplatform import Card, MerchantClient, Money, PayPlatform, PayPlatformError
 from payplatform._domain.changes import Changes
-from payplatform.banks.simulated import SimulatedBank
+from payplatform.banks.simulated import Fault, SimulatedBank
 from payplatform.keys.local import LocalKeyService
 from payplatform.ports import BankNotice
 from payplatform.storage.memory import MemoryStorage
 from payplatform.testing._records import a_payout
 
 ROOMS = (
-    *("customers", "payment_methods", "payments", "operations", "vault", "journal", "audit"),
-    *("ledger", "payouts", "disputes"),
+    *("customers", "payment_methods", "payments", "operations", "notices"),
+    *("vault", "journal", "audit", "ledger", "payouts", "disputes"),
 )
 
 OTHERS: dict[str, Any] = {
@@ -113,13 +113,18 @@ def world() -> Iterator[tuple[MerchantClient, dict[str, str], Recorder, Callable
     method = theirs.payment_methods.create(
         customer=customer.id, card=Card("4242424242424242", "12/40")
     )
+    bank.next(Fault.CONTRADICT)
+    theirs.payments.charge(
+        Money("1.00", "EUR"), payment_method=method.id, idempotency_key="their-notice"
+    )
+    notice = pay.notices.receive(*bank.deliveries()[0])
     payment = theirs.payments.authorize(
         Money("5.00", "EUR"), payment_method=method.id, idempotency_key="their-key"
     )
     theirs.payments.capture(payment.id, idempotency_key="their-capture")
     [_, capture] = theirs.payments.operations(payment.id)
     bank.disputes.open(theirs.id, capture.id)
-    pay.notices.apply(bank.notices()[0])
+    pay.notices.apply(bank.notices()[-1])
     [dispute] = theirs.disputes.list()
     payout = a_payout(theirs.id, id=str(TypeID(prefix="po")))
     storage.commit(Changes(merchant_id=theirs.id, records=(payout,)))
@@ -131,6 +136,7 @@ def world() -> Iterator[tuple[MerchantClient, dict[str, str], Recorder, Callable
         "payment_method_id": method.id,
         "payment_id": payment.id,
         "payment": payment.id,
+        "notice_id": notice.id,
         "dispute_id": dispute.id,
         "subject": payment.id,
         "payout_id": payout.id,

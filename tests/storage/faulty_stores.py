@@ -13,6 +13,7 @@ from attrs import evolve
 
 from payplatform._domain.audit import Chain, ChainHead
 from payplatform._domain.disputes import Dispute
+from payplatform._domain.notices import Notice
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
 from payplatform._domain.records import Customer, Merchant, PaymentMethod
@@ -436,6 +437,21 @@ class LapsesByExpiryAlone(MemoryStorage):
     def lapsed_payments(self, now: Any, *, limit: int) -> Any:
         payments = self._all(Payment).values()
         return [p for p in payments if p.expires_at and p.expires_at <= now][:limit]
+
+
+@caught_by("test_notices_of_all_merchants_are_due_longest_due_first")
+class LooksAtNoticesNewestFirst(MemoryStorage):
+    def due_notices(self, now: Any, *, limit: int) -> Any:
+        return list(reversed(super().due_notices(now, limit=99)))[:limit]
+
+
+@caught_by("test_a_notice_is_due_by_its_latest_version")
+class RemembersWhatWaited(MemoryStorage):
+    def due_notices(self, now: Any, *, limit: int) -> Any:
+        kept = vars(self).setdefault("kept", {})
+        kept.update({n.id: n for n in self._all(Notice).values() if n.version == 1})
+        due = [n for n in kept.values() if n.next_try_at and n.next_try_at <= now]
+        return sorted(due, key=lambda n: (n.next_try_at, n.id))[:limit]
 
 
 @caught_by("test_disputes_of_all_merchants_are_due_longest_due_first")

@@ -12,6 +12,7 @@ from payplatform._domain.disputes import Dispute
 from payplatform._domain.events import Event
 from payplatform._domain.fees import FeeSchedule
 from payplatform._domain.ledger import Posting
+from payplatform._domain.notices import Notice
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
 from payplatform._domain.payouts import Payout, PayoutPlan
@@ -30,6 +31,7 @@ Record = (
     | Payment
     | Operation
     | Dispute
+    | Notice
     | Payout
     | PayoutPlan
     | SealedCard

@@ -53,7 +53,7 @@ def heed(
     remind_before: timedelta,
     world: World,
 ) -> DisputeStep | None:
-    """Book what the bank tells of a dispute; None where it has told later things already.
+    """Book what the bank tells of a dispute; None where nothing of it is news.
 
     Args:
         notice: the notice, about the operation that is disputed.
@@ -74,16 +74,32 @@ def heed(
             field="notice.dispute.amount",
             payment_id=payment.id,
         )
-    if dispute is not None and _order(notice.at, news.state) <= _order(
-        dispute.told_at, dispute.told_state
-    ):
-        return None
+    if dispute is not None:
+        told, known = _order(notice.at, news.state), _order(dispute.told_at, dispute.told_state)
+        if told <= known:
+            return _topped_up(payment, dispute, world) if told == known else None
     before = _unheard_of(notice, news, payment, world) if dispute is None else dispute
     after = _told(before, news, notice.at)
     after = evolve(after, held_minor=_held(after, before, payment))
     moved = dispute is None or after.state is not before.state
     type_ = f"dispute.{after.state}" if moved else "dispute.updated"
     return _step(payment, before, _scheduled(after, remind_before), type_, world)
+
+
+def is_short(dispute: Dispute) -> bool:
+    """Whether less is held for it than is disputed: for more went back when it was told of."""
+    return HOLDINGS[dispute.state].held and dispute.held_minor < dispute.amount.amount_minor
+
+
+def _topped_up(payment: Payment, dispute: Dispute, world: World) -> DisputeStep | None:
+    """Hold what is lacking, where a refund that did not stand has made room; None where none has.
+
+    So it ends the same whichever of the two the bank told first.
+    """
+    held_minor = _held(dispute, dispute, payment)
+    if held_minor <= dispute.held_minor:
+        return None
+    return _step(payment, dispute, evolve(dispute, held_minor=held_minor), "dispute.updated", world)
 
 
 def start_answer(

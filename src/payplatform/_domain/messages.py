@@ -131,6 +131,8 @@ class BankNotice:
         id: the bank's; the same when it is delivered again.
         reply: what became of the operation, as an answer to it or to an inquiry would say it.
         at: when it became so, by the bank.
+        expired: of an authorization: how much of it the bank has let go of by time, in all, and not
+            what is added to it now.
         dispute: where a dispute of the operation stands. What the notice tells is then this and
             nothing else: `reply` names the operation, which stands.
     """
@@ -139,6 +141,7 @@ class BankNotice:
     merchant_id: str
     reply: BankReply
     at: datetime
+    expired: Money | None = None
     dispute: DisputeNews | None = None
 
 
@@ -147,6 +150,7 @@ class BankCapabilities:
     """What a bank declares. What it cannot do is refused before it is asked.
 
     Attributes:
+        name: the bank's, by which its notices are told from another's.
         dedups_operation_id_s: for how many seconds sending one operation id again has no second
             effect and tells the same; 0 when it never does, `math.inf` for ever.
         inquiry_by_operation_id: whether `inquire` finds an operation by our id.
@@ -161,11 +165,13 @@ class BankCapabilities:
         zero_amount_verification: whether it verifies a card without moving money.
         answers_disputes: whether it takes evidence in a dispute, or that the merchant accepts it.
         payouts: whether it pays merchants out, to the bank account that it knows of each.
+        signed_notices: whether it tells of its own accord, in messages that it signs.
         authorization_lifetime_s: how long it holds an authorization; its replies say until when.
         currency_exponents: currencies that it counts differently from ISO 4217, which its adapter
             translates; for information.
     """
 
+    name: str = "bank"
     dedups_operation_id_s: float = 0.0
     inquiry_by_operation_id: bool = False
     reversal_remembers_unknown: bool = False
@@ -177,6 +183,7 @@ class BankCapabilities:
     zero_amount_verification: bool = False
     answers_disputes: bool = False
     payouts: bool = False
+    signed_notices: bool = False
     authorization_lifetime_s: float | None = None
     currency_exponents: tuple[tuple[str, int], ...] = ()
 

@@ -108,9 +108,23 @@ def _noted(
     return Changes(merchant_id=operation.merchant_id, records=(subject,), events=(event,))
 
 
-def expire(payment: Payment, world: World) -> Changes:
-    """Book that the bank has let go of what was not captured in time."""
-    change = Facts(expired=payment.facts.uncaptured)
+def expire(
+    payment: Payment,
+    world: World,
+    *,
+    amount_minor: int | None = None,
+    details: tuple[tuple[str, str], ...] = (),
+) -> Changes:
+    """Book that the bank has let go of what was not captured in time.
+
+    Args:
+        payment: as stored.
+        world: the time and ids.
+        amount_minor: how much more than before, in minor units; None for all that is uncaptured.
+        details: what else the event is to tell.
+    """
+    by = payment.facts.uncaptured if amount_minor is None else amount_minor
+    change = Facts(expired=by)
     payment = evolve(
         payment,
         version=payment.version + 1,
@@ -126,6 +140,7 @@ def expire(payment: Payment, world: World) -> Changes:
         at=world.now,
         amount=payment.expired,
         change=change,
+        details=details,
     )
     return Changes(
         merchant_id=payment.merchant_id,

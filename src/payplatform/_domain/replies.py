@@ -62,7 +62,7 @@ def read_reply(operation: Operation, reply: object) -> Verdict:
     doubt = _doubt(operation, reply)
     if doubt is not None:
         return unclear(doubt)
-    reply, details = _without_card_numbers(reply)
+    reply, details = without_card_numbers(reply)
     if reply.outcome is ReplyOutcome.DECLINED:
         decline = reply.decline or Decline(code=DeclineCode.GENERIC_DECLINE)
         return Verdict(trigger=Trigger.DECLINED, reply=reply, decline=decline, details=details)
@@ -108,7 +108,7 @@ def read_notice(
     moves = next_state(operation.state, trigger) not in (None, operation.state)
     if verdict.trigger is Trigger.UNCLEAR or not moves or _is_old(operation, notice, history):
         return None
-    details = (*verdict.details, *_as_heeded(notice))
+    details = (*verdict.details, *as_heeded(notice))
     if trigger is not Trigger.LATE_APPROVAL:
         return evolve(verdict, trigger=trigger, details=details)
     if notice.at <= operation.updated_at and was_reversed(operation, history, bank):
@@ -125,15 +125,28 @@ _AGAINST_ITS_WORD = {
 }
 
 
-def _as_heeded(notice: BankNotice) -> tuple[tuple[str, str], ...]:
+def as_heeded(notice: BankNotice) -> tuple[tuple[str, str], ...]:
     """What its event says of a notice, for the next time; an id like a card number is left out."""
     at = (_NOTICE_AT, notice.at.isoformat())
     return (at,) if looks_like_card_number(notice.id) else ((_NOTICE, notice.id), at)
 
 
+def is_contradiction(operation: Operation, event: Event) -> bool:
+    """Whether an event tells that the bank was not followed: what it said may be followed yet."""
+    return event.operation_id == operation.id and event.type == f"{operation.kind}.contradicted"
+
+
+def was_contradicted(operation: Operation, notice: BankNotice, history: Sequence[Event]) -> bool:
+    """Whether an event tells that this notice was not followed."""
+    heeded = set(as_heeded(notice))
+    return any(heeded <= set(e.details) for e in history if is_contradiction(operation, e))
+
+
 def _is_old(operation: Operation, notice: BankNotice, history: Sequence[Event]) -> bool:
     """Whether it was heeded before, or a later one about the same operation was."""
     for event in history:
+        if is_contradiction(operation, event):
+            continue
         said = dict(event.details)
         if said.get(_NOTICE) == notice.id:
             return True
@@ -174,7 +187,7 @@ def _doubt(operation: Operation, reply: BankReply) -> Doubt | None:
     """What keeps a reply from being believed, or None."""
     if reply.operation_id != operation.id:
         return Doubt.OTHER_OPERATION
-    if not _is_well_formed(reply):
+    if not is_well_formed(reply):
         return Doubt.MALFORMED
     if reply.outcome is ReplyOutcome.NOT_FOUND:
         return Doubt.NOT_FOUND
@@ -188,7 +201,7 @@ def _doubt(operation: Operation, reply: BankReply) -> Doubt | None:
     return Doubt.ACTION_MISSING if reply.action is None else None
 
 
-def _is_well_formed(reply: BankReply) -> bool:
+def is_well_formed(reply: BankReply) -> bool:
     """Whether what an adapter put into a reply is what its types promise, and fit to be stored."""
     action = reply.action
     return (
@@ -220,7 +233,7 @@ def _is_time(value: object) -> bool:
     return value is None or (isinstance(value, datetime) and value.utcoffset() is not None)
 
 
-def _without_card_numbers(reply: BankReply) -> tuple[BankReply, tuple[tuple[str, str], ...]]:
+def without_card_numbers(reply: BankReply) -> tuple[BankReply, tuple[tuple[str, str], ...]]:
     """The reply without what could be a card number, and what to say of it.
 
     A reference that happens to look like one is no reason to doubt an answer, and none to store it:

@@ -34,7 +34,9 @@ _T = TypeVar("_T")
 Metadata = tuple[tuple[str, str], ...]
 """Metadata in its normal form: pairs of key and value, sorted by key. `dict(metadata)` reads it."""
 
-ID_PREFIXES: Final = frozenset({"mer", "cus", "pm", "pay", "op", "evt", "tok", "dsp", "po", "stl"})
+ID_PREFIXES: Final = frozenset(
+    {"mer", "cus", "pm", "pay", "op", "evt", "tok", "dsp", "po", "stl", "ntc"}
+)
 
 _MAX_METADATA_ENTRIES: Final = 50
 _MAX_METADATA_KEY: Final = 40

@@ -18,6 +18,7 @@ from payplatform._domain.dispute_steps import (
     DisputeStep,
     end_answer,
     heed,
+    is_short,
     remind,
     start_answer,
     try_again_at,
@@ -129,6 +130,15 @@ class Disputes:
 
         self._written(attempt)
         return operation
+
+    def is_followed(self, notice: BankNotice, news: DisputeNews) -> bool:
+        """Whether what a notice tells of a dispute is so here, or was told anew since.
+
+        Where more of the payment had gone back, less is held than is disputed. It may have to be
+        more, once a refund turns out not to stand.
+        """
+        dispute = self._at_bank(notice.merchant_id, news.dispute_id)
+        return dispute is None or dispute.told_at != notice.at or not is_short(dispute)
 
     def answer(
         self,

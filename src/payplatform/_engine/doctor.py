@@ -294,13 +294,10 @@ def _broken_in_books(storage: Storage, subject: Payment | Payout) -> Iterator[Fi
     events = storage.events(subject.merchant_id, subject.id)
     postings = storage.postings(subject.merchant_id, subject.id)
     if isinstance(subject, Payment):
-        where = Filter(payment_id=subject.id)
+        disputed = Filter(payment_id=subject.id)
+        disputes = list(all_records(storage, subject.merchant_id, Dispute, disputed))
         found = broken_in_payment(
-            subject,
-            operations=operations,
-            events=events,
-            postings=postings,
-            disputes=list(all_records(storage, subject.merchant_id, Dispute, where)),
+            subject, operations=operations, events=events, postings=postings, disputes=disputes
         )
     else:
         found = broken_in_payout(subject, operations=operations, events=events, postings=postings)

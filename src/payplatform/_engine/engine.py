@@ -10,6 +10,7 @@ from payplatform._engine.auditing import Auditing
 from payplatform._engine.disputes import Disputes
 from payplatform._engine.exchange import Exchange
 from payplatform._engine.flow import Flow
+from payplatform._engine.inbox import Inbox
 from payplatform._engine.limits import Limits
 from payplatform._engine.notices import Notices
 from payplatform._engine.pages import all_records
@@ -65,9 +66,10 @@ class Engine:
             auditing=self.auditing,
             is_allowed=settings.may_reveal,
         )
-        self.recovery = Recovery(exchange)
         self.disputes = Disputes(exchange)
         self.notices = Notices(exchange, self.disputes)
+        self.inbox = Inbox(exchange, self.notices)
+        self.recovery = Recovery(exchange, self.inbox)
         self.flow = Flow(
             exchange=exchange,
             recovery=self.recovery,

@@ -9,17 +9,33 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from attrs import evolve
+from attrs import evolve, frozen
 
-from payplatform._domain.changes import Changes
+from payplatform._domain.changes import Changes, Subject
 from payplatform._domain.invariants import has_room
 from payplatform._domain.messages import BankNotice
 from payplatform._domain.operations import Operation, OperationKind
-from payplatform._domain.outcomes import contradicted
-from payplatform._domain.replies import read_notice
+from payplatform._domain.outcomes import contradicted, expire
+from payplatform._domain.payments import Payment
+from payplatform._domain.replies import as_heeded, read_notice, was_contradicted
 from payplatform._engine.disputes import Disputes
 from payplatform._engine.exchange import TRIES, Exchange
-from payplatform.errors import CommitUncertain, Conflict, ErrorCode, NotFound
+from payplatform.errors import CommitUncertain, Conflict, ErrorCode, InvalidRequest, NotFound
+
+
+@frozen(kw_only=True)
+class Heard:
+    """What a notice comes to, by what is stored now.
+
+    Attributes:
+        operation: the one that it is about, as it is.
+        changes: what is to be written of it; None where nothing is news.
+        is_followed: whether what it says is so here; not where it contradicts what stands.
+    """
+
+    operation: Operation
+    changes: Changes | None = None
+    is_followed: bool = True
 
 
 class Notices:
@@ -29,35 +45,38 @@ class Notices:
         self._exchange = exchange
         self._disputes = disputes
 
-    def apply(self, notice: BankNotice) -> Operation:
+    def apply(self, notice: BankNotice) -> Heard:
         """Book what a notice tells, if it is news.
 
         Args:
             notice: as the bank's adapter has read it, and known to be the bank's.
 
         Returns:
-            The operation that it is about, as it is now: for a resume that is over, the one
-            that it resumed.
+            What came of it, with the operation that it is about: for a resume that is over, the
+            one that it resumed.
 
         Raises:
             NotFound: the merchant has no such operation: have it delivered again later.
+            InvalidRequest: its amount cannot be one of that operation.
             Conflict: `operation_in_progress`: what is under way on the payment has to end first;
                 `version_conflict`: others kept changing it. Have it delivered again.
             StorageUnavailable: the store failed. Have it delivered again.
         """
         if notice.dispute is not None:
-            return self._disputes.apply(notice, notice.dispute)
+            operation = self._disputes.apply(notice, notice.dispute)
+            is_followed = self._disputes.is_followed(notice, notice.dispute)
+            return Heard(operation=operation, is_followed=is_followed)
         for _ in range(TRIES):
-            operation, changes = self._read(notice)
-            if changes is None:
-                return operation
+            heard = self._read(notice)
+            if heard.changes is None:
+                return heard
             # Whether it was written, by us or before us, is seen by reading again.
             with suppress(Conflict, CommitUncertain):
-                self._exchange.storage.commit(changes)
+                self._exchange.storage.commit(heard.changes)
         raise Conflict("others kept changing the same payment; have the notice delivered again")
 
-    def _read(self, notice: BankNotice) -> tuple[Operation, Changes | None]:
-        """The operation that a notice is about, and what is to be written of it."""
+    def _read(self, notice: BankNotice) -> Heard:
+        """What a notice comes to: first what became of the operation, then what expired of it."""
         exchange = self._exchange
         operation, notice = self._meant(notice)
         subject = exchange.subject(operation)
@@ -68,12 +87,35 @@ class Notices:
         verdict = read_notice(operation, notice, history=history, bank=bank)
         step = None if verdict is None else exchange.settled(operation, verdict, subject)
         if verdict is None or step is None:
-            return operation, None
+            return self._expiry(notice, operation, subject)
         if has_room(step.subject):
-            return operation, step.changes
+            return Heard(operation=operation, changes=step.changes)
         if subject.open_operations:
             raise _too_early(operation)
-        return operation, contradicted(operation, subject, verdict, exchange.world())
+        if was_contradicted(operation, notice, history):
+            return Heard(operation=operation, is_followed=False)
+        changes = contradicted(operation, subject, verdict, exchange.world())
+        return Heard(operation=operation, changes=changes, is_followed=False)
+
+    def _expiry(self, notice: BankNotice, operation: Operation, subject: Subject) -> Heard:
+        """What a notice tells of an expiry: how much it is in all, and so never too much."""
+        nothing = Heard(operation=operation)
+        if notice.expired is None or not isinstance(subject, Payment):
+            return nothing
+        if notice.expired.currency != subject.currency:
+            raise _not_its_currency(subject)
+        if operation.id != subject.authorization_id:
+            if operation.state.is_final:
+                return nothing
+            raise _too_early(operation)
+        by = notice.expired.amount_minor - subject.facts.expired
+        if by <= 0:
+            return nothing
+        if by > subject.facts.uncaptured - subject.reserved_uncaptured_minor:
+            raise _too_early(operation)
+        details, world = as_heeded(notice), self._exchange.world()
+        changes = expire(subject, world, amount_minor=by, details=details)
+        return Heard(operation=operation, changes=changes)
 
     def _meant(self, notice: BankNotice) -> tuple[Operation, BankNotice]:
         """The operation, and the notice as it is about it.
@@ -94,9 +136,18 @@ class Notices:
 
 def _too_early(operation: Operation) -> Conflict:
     return Conflict(
-        "what is under way on the payment rests on what the bank takes back now: "
+        "what is under way on the payment, or still to be told of it, comes first: "
         "have the notice delivered again later",
         code=ErrorCode.OPERATION_IN_PROGRESS,
         operation_id=operation.id,
         payment_id=operation.payment_id,
+    )
+
+
+def _not_its_currency(payment: Payment) -> InvalidRequest:
+    return InvalidRequest(
+        f"notice.expired must be in {payment.currency}, the currency of the payment",
+        code=ErrorCode.CURRENCY_MISMATCH,
+        field="notice.expired",
+        payment_id=payment.id,
     )

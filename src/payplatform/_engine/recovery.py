@@ -14,6 +14,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
@@ -24,6 +25,9 @@ from payplatform._domain.outcomes import expire
 from payplatform._domain.replies import Verdict, unclear
 from payplatform._engine.exchange import Exchange
 from payplatform.errors import CommitUncertain, Conflict, OutcomeUnknown
+
+if TYPE_CHECKING:
+    from payplatform._engine.inbox import Inbox
 
 
 @frozen(kw_only=True)
@@ -38,6 +42,7 @@ class RecoveryReport:
         needs_review: left to a person.
         unresolved: still open; looked at again when they are due.
         expired: payments whose authorization was booked as expired.
+        notices: notices of the bank that had waited, and were applied.
     """
 
     examined: int = 0
@@ -47,16 +52,18 @@ class RecoveryReport:
     needs_review: int = 0
     unresolved: int = 0
     expired: int = 0
+    notices: int = 0
 
 
 class Recovery:
     """Finds out what became of operations that nobody looks after any more."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, inbox: Inbox) -> None:
         self._exchange = exchange
+        self._inbox = inbox
 
     def run(self, *, limit: int, now: datetime | None = None) -> RecoveryReport:
-        """Look at what is due: at most `limit` operations, and as many lapsed payments.
+        """Look at what is due: at most `limit` operations, lapsed payments, and notices.
 
         Args:
             limit: how many of each.
@@ -72,6 +79,7 @@ class Recovery:
             except (Conflict, CommitUncertain):
                 continue
             counts["expired"] += 1
+        counts["notices"] = self._inbox.look(limit=limit)
         return RecoveryReport(**counts)
 
     def _due(self, now: datetime, limit: int) -> Sequence[Operation]:

@@ -8,7 +8,7 @@ their card. Nothing here reads a clock: a desk is told what time it is.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
@@ -20,7 +20,9 @@ from payplatform._domain.declines import ISO8583_DECLINES, DeclineCode
 from payplatform._domain.disputes import DisputeState
 from payplatform._domain.messages import BankCapabilities, ReplyOutcome, RequestKind
 from payplatform._domain.money import MAX_MINOR
-from payplatform.banks._books import (
+from payplatform.banks._books import Transaction
+from payplatform.banks._positions import Position, position_of
+from payplatform.banks._rows import (
     ASKED,
     Answer,
     Late,
@@ -29,69 +31,8 @@ from payplatform.banks._books import (
     LineState,
     Order,
     Reversal,
-    Transaction,
 )
 from payplatform.banks._test_cards import Refunds
-
-
-@frozen(kw_only=True)
-class Position:
-    """Where an authorization stands, in minor units, as the bank counts.
-
-    `pending_refund` is spent already, though it may come back.
-    """
-
-    authorized: int = 0
-    captured: int = 0
-    voided: int = 0
-    expired: int = 0
-    refunded: int = 0
-    pending_refund: int = 0
-    disputed: int = 0
-
-    @property
-    def uncaptured(self) -> int:
-        """What is still held for the merchant."""
-        return self.authorized - self.captured - self.voided - self.expired
-
-    @property
-    def refundable(self) -> int:
-        """What may still be given back."""
-        return self.captured - self.refunded - self.pending_refund - self.disputed
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether nothing was taken that was not held, or given back that was not taken."""
-        amounts: tuple[int, ...] = attrs.astuple(self)
-        return min(*amounts, self.uncaptured, self.refundable) >= 0
-
-
-_COUNTS_AS: Final[Mapping[LineKind, tuple[str, ...]]] = MappingProxyType(
-    {
-        LineKind.SALE: ("authorized", "captured"),
-        LineKind.AUTHORIZE: ("authorized",),
-        LineKind.INCREMENT: ("authorized",),
-        LineKind.CAPTURE: ("captured",),
-        LineKind.RELEASE: ("voided",),
-        LineKind.VOID: ("voided",),
-        LineKind.EXPIRY: ("expired",),
-        LineKind.REFUND: ("refunded",),
-        LineKind.DISPUTE: ("disputed",),
-        LineKind.PAYOUT: (),
-    }
-)
-
-
-def position_of(lines: Iterable[Line]) -> Position:
-    """Add up the lines of one authorization."""
-    sums = dict.fromkeys(attrs.fields_dict(Position), 0)
-    for line in lines:
-        if line.state is LineState.PENDING:
-            sums["pending_refund"] += line.amount_minor
-        elif line.state is LineState.BOOKED:
-            for name in _COUNTS_AS[line.kind]:
-                sums[name] += line.amount_minor
-    return Position(**sums)
 
 
 class _Refused(Exception):
@@ -193,9 +134,12 @@ class Desk:
                 evolve(self, now=due_at).let_happen(due)
 
     def let_happen(self, due: Answer) -> None:
-        """Decide what an answer has been waiting for, and tell."""
+        """Decide what an answer has been waiting for, or let it expire, and tell."""
         if due.outcome is ReplyOutcome.PENDING:
             self.end_pending(due, succeed=due.refunds is Refunds.PENDING_THEN_APPROVED)
+        elif due.kind is RequestKind.AUTHORIZE and due.outcome is ReplyOutcome.APPROVED:
+            self.books.save(evolve(due, due_at=None))
+            self._tell_of_expiry(due)
         elif due.outcome is ReplyOutcome.APPROVED:
             self._take_back(due)
         else:
@@ -217,8 +161,16 @@ class Desk:
         """Go back on a capture or a refund, unless what came after it rests on it."""
         if self._stands_without(approved):
             self.tell(self._unbook(approved, *_TAKEN_BACK))
+            target = self.books.answer(approved.merchant_id, approved.target_id or "")
+            if target is not None and target.due_at is None:
+                self._tell_of_expiry(target)
         else:
             self.books.save(evolve(approved, due_at=None))
+
+    def _tell_of_expiry(self, authorization: Answer) -> None:
+        """Tell how much of an authorization has expired in all, if anything has."""
+        for line in self.expiry(authorization):
+            self.books.tell(authorization, self.now, expired_minor=line.amount_minor)
 
     def end_pending(self, pending: Answer, *, succeed: bool) -> None:
         """Decide a pending refund, and tell."""
@@ -295,9 +247,10 @@ class Desk:
             case RequestKind.SUBMIT_EVIDENCE | RequestKind.ACCEPT_DISPUTE:
                 return self._answer_case(order)
             case _:
-                return self._followed_up(order, self._account(order))
+                return self._follow_up(order, self._account(order))
 
-    def _followed_up(self, order: Order, account: _Account) -> Answer:
+    def _follow_up(self, order: Order, account: _Account) -> Answer:
+        """Work on what was authorized before."""
         match order.kind:
             case RequestKind.INCREMENT:
                 return self._increment(order, account)
@@ -328,14 +281,15 @@ class Desk:
         self.books.append(self._line(answer, answer, LineKind(answer.kind), amount_minor))
         lifetime_s = self._offers.authorization_lifetime_s
         holds = answer.kind is RequestKind.AUTHORIZE and lifetime_s is not None
+        expires_at = self.now + timedelta(seconds=lifetime_s or 0) if holds else None
         return evolve(
             answer,
             outcome=ReplyOutcome.APPROVED,
             approved_minor=amount_minor,
             network_transaction_id=_name("net", answer),
             action_url=None,
-            expires_at=self.now + timedelta(seconds=lifetime_s or 0) if holds else None,
-            due_at=None,
+            expires_at=expires_at,
+            due_at=expires_at,
         )
 
     def _verify(self, order: Order) -> Answer:

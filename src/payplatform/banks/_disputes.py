@@ -17,7 +17,7 @@ from payplatform._domain.disputes import HOLDINGS, DisputeNews, DisputeState
 from payplatform._domain.messages import ReplyOutcome, RequestKind
 from payplatform._domain.money import Money
 from payplatform.banks._acquirer import Desk
-from payplatform.banks._books import Answer, Case, Line, LineKind, LineState, Notice
+from payplatform.banks._rows import Answer, Case, Line, LineKind, LineState, Notice
 
 _TAKES_MONEY: Final = frozenset({RequestKind.SALE, RequestKind.CAPTURE})
 _TWO_WEEKS_S: Final = 14 * 86_400.0
@@ -159,7 +159,7 @@ def _keep(desk: Desk, case: Case) -> None:
     desk.books.save(case)
     disputed = desk.books.answer(case.merchant_id, case.operation_id)
     if disputed is not None:
-        desk.books.tell(disputed, desk.now, case)
+        desk.books.tell(disputed, desk.now, case=case)
 
 
 def _stands(desk: Desk, answer: Answer) -> bool:

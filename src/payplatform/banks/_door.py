@@ -19,7 +19,7 @@ from payplatform._domain.messages import BankRequest, CardDetails, RequestKind
 from payplatform._domain.operations import Initiator, StoredCredential
 from payplatform._domain.records import Check
 from payplatform.banks._acquirer import issuer_code
-from payplatform.banks._books import Order
+from payplatform.banks._rows import Order
 from payplatform.banks._test_cards import UNLISTED, Challenge, TestCard, card_behind
 
 _WITH_CARD: Final = frozenset({RequestKind.SALE, RequestKind.AUTHORIZE, RequestKind.VERIFY})

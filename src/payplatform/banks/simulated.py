@@ -29,10 +29,9 @@ from payplatform._domain.messages import (
     RequestKind,
 )
 from payplatform._domain.money import MAX_MINOR, Money
-from payplatform._domain.payments import Action
-from payplatform.banks._acquirer import REVERSED, Desk, Position, Terms
-from payplatform.banks._books import Answer, Books, Line, LineKind, LineState, Notice, Order
-from payplatform.banks._disputes import SimulatedDisputes, let_lapse, news_of
+from payplatform.banks._acquirer import REVERSED, Desk, Terms
+from payplatform.banks._books import Books
+from payplatform.banks._disputes import SimulatedDisputes, let_lapse
 from payplatform.banks._door import card_of, order_of
 from payplatform.banks._faults import (
     FAULTS,
@@ -45,6 +44,10 @@ from payplatform.banks._faults import (
     Moment,
     ServerError,
 )
+from payplatform.banks._positions import Position
+from payplatform.banks._post import NOTICE, Delivery, delivered, noticed, reply_of
+from payplatform.banks._rows import Answer, Line, LineKind, LineState, Order
+from payplatform.banks._signatures import verify
 from payplatform.banks._test_cards import (
     TEST_CARDS,
     Challenge,
@@ -52,6 +55,7 @@ from payplatform.banks._test_cards import (
     TestCard,
     test_cards_table,
 )
+from payplatform.banks._wire import read
 from payplatform.errors import ErrorCode, InvalidRequest, NotSent
 
 __all__ = [
@@ -61,6 +65,7 @@ __all__ = [
     "WIRE_FAULTS",
     "Call",
     "Challenge",
+    "Delivery",
     "Fault",
     "FaultRule",
     "Faults",
@@ -80,10 +85,10 @@ __all__ = [
 
 _DAY_S: Final = 86_400.0
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
-_NOTICE: Final = "notice_"
 _TAKEN_BACK: Final = frozenset({RequestKind.CAPTURE, RequestKind.REFUND, RequestKind.PAYOUT})
 
 FULL_CAPABILITIES: Final = BankCapabilities(
+    name="simulated",
     dedups_operation_id_s=7 * _DAY_S,
     inquiry_by_operation_id=True,
     reversal_remembers_unknown=True,
@@ -95,6 +100,7 @@ FULL_CAPABILITIES: Final = BankCapabilities(
     zero_amount_verification=True,
     answers_disputes=True,
     payouts=True,
+    signed_notices=True,
     authorization_lifetime_s=7 * _DAY_S,
 )
 """Everything a bank can offer. Switch off with `attrs.evolve(FULL_CAPABILITIES, increments=False)`.
@@ -259,6 +265,22 @@ class SimulatedBank:
         self._require_in_time(timeout_s)
         return _carried(reply, fault)
 
+    def read_notice(self, raw: bytes, headers: Mapping[str, str]) -> BankNotice:
+        """What one of its `deliveries` tells.
+
+        Args:
+            raw: its body.
+            headers: those that came with it.
+
+        Raises:
+            NotAuthentic: it is not signed with this bank's key, or not within 300 s of now.
+            InvalidRequest: `notice_malformed`: it tells nothing.
+        """
+        with self._books.transaction() as books:
+            key = books.signing_key()
+        verify(raw, headers, key=key, now=self._now())
+        return read(BankNotice, raw)
+
     def describe(self) -> Mapping[str, str]:
         """What it is; no secrets."""
         offers = self.capabilities
@@ -352,11 +374,21 @@ class SimulatedBank:
 
         It tells of a request that arrived when nobody waited for its answer any more, of a pending
         refund that was decided, of a challenge whose time is over, of what was taken back, and the
-        truth of what it has contradicted. Hand them to `pay.notices.apply`: late, twice, in any
+        truth of what it has contradicted; and of what is left of an authorization when its time is
+        over. Hand them to `pay.notices.apply`: late, twice, in any
         order, as notices do come.
         """
         with self._desk() as desk:
-            return [_noticed(notice) for notice in desk.books.notices()]
+            return [noticed(notice) for notice in desk.books.notices()]
+
+    def deliveries(self) -> Sequence[Delivery]:
+        """The same as messages, signed now: each body with its headers, as they come by a webhook.
+
+        Hand them to `pay.notices.receive`. Who has this bank's books can sign as it does.
+        """
+        with self._desk() as desk:
+            key = desk.books.signing_key()
+            return [delivered(notice, key=key, at=desk.now) for notice in desk.books.notices()]
 
     def acknowledge(self, notice_id: str) -> None:
         """Tell a notice no more. A second time does nothing.
@@ -367,7 +399,7 @@ class SimulatedBank:
         Raises:
             LookupError: there is no such notice.
         """
-        number = notice_id.removeprefix(_NOTICE)
+        number = notice_id.removeprefix(NOTICE)
         with self._desk() as desk:
             if not (number.isdecimal() and desk.books.acknowledge(int(number))):
                 raise LookupError("the simulated bank has no such notice")
@@ -489,7 +521,7 @@ def _known(desk: Desk, merchant_id: str, operation_id: str, fault: Fault | None)
 
 def _said(desk: Desk, answer: Answer, fault: Fault | None) -> BankReply:
     """What the bank says of an answer: the same, or the contrary and the truth in a notice."""
-    reply = _reply(answer)
+    reply = reply_of(answer)
     if fault is not Fault.CONTRADICT:
         return reply
     desk.tell(answer)
@@ -503,35 +535,6 @@ def _contrary(reply: BankReply) -> BankReply:
         return reply
     decline = Decline(code=DeclineCode.GENERIC_DECLINE)
     return evolve(reply, outcome=ReplyOutcome.DECLINED, decline=decline, expires_at=None)
-
-
-def _noticed(notice: Notice) -> BankNotice:
-    return BankNotice(
-        id=f"{_NOTICE}{notice.number}",
-        merchant_id=notice.merchant_id,
-        reply=_reply(notice),
-        at=notice.told_at,
-        dispute=news_of(notice),
-    )
-
-
-def _reply(answer: Answer) -> BankReply:
-    action = None
-    if answer.action_url is not None:
-        action = Action(type="three_d_secure", url=answer.action_url, expires_at=answer.expires_at)
-    return BankReply(
-        operation_id=answer.operation_id,
-        outcome=answer.outcome,
-        amount=Money.minor(answer.approved_minor, answer.currency),
-        reference=answer.reference,
-        decline=answer.decline,
-        action=action,
-        expires_at=None if action else answer.expires_at,
-        network_transaction_id=answer.network_transaction_id,
-        card_country=answer.country,
-        security_code=answer.security_code,
-        postal_code=answer.postal_code,
-    )
 
 
 def _carried(reply: BankReply, fault: Fault | None) -> BankReply:

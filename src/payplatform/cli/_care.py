@@ -124,6 +124,7 @@ _REPORTED = {
     "needs_review": "left to a person: see payplatform unresolved",
     "unresolved": "still unclear: looked at again when due",
     "expired": "authorizations booked as expired",
+    "notices": "notices of the bank that had waited, and were applied",
 }
 
 

@@ -24,7 +24,7 @@ from payplatform.client.customers import Customers
 from payplatform.client.disputes import Disputes
 from payplatform.client.ledger import Ledger
 from payplatform.client.merchants import Merchants, a_merchant_id
-from payplatform.client.notices import Notices
+from payplatform.client.notices import MerchantNotices, Notices
 from payplatform.client.operations import Operations
 from payplatform.client.payment_methods import PaymentMethods
 from payplatform.client.payments import Payments
@@ -232,8 +232,10 @@ class PayPlatform:
 
         Run it every minute or so, from as many places as you like: each operation is taken by one.
 
+        What the bank has told too early is looked at again as well.
+
         Args:
-            limit: how many operations to look at, at most.
+            limit: how many operations to look at, at most; and as many payments, and notices.
 
         Returns:
             What was found out.
@@ -348,6 +350,7 @@ class MerchantClient:
         payment_methods: the cards they keep.
         payments: taking money and giving it back.
         operations: the requests to the bank.
+        notices: what the bank has told of them on its own.
         vault: the keys that its cards are under, and taking the cards elsewhere.
         disputes: what cardholders dispute, and what to say to it.
         payouts: the merchant's own money on its way to the merchant's own bank.
@@ -364,6 +367,7 @@ class MerchantClient:
         self.payment_methods = PaymentMethods(engine, merchant_id, caller)
         self.payments = Payments(engine, merchant_id, caller)
         self.operations = Operations(engine, merchant_id, caller)
+        self.notices = MerchantNotices(engine, merchant_id, caller)
         self.disputes = Disputes(engine, merchant_id, caller)
         self.vault = MerchantVault(engine, merchant_id, caller)
         self.payouts = Payouts(engine, merchant_id, caller)

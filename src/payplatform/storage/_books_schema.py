@@ -120,3 +120,28 @@ FEES: Final = (
     """,
     "ALTER TABLE payments ADD COLUMN card_country TEXT CHECK (length(card_country) = 2)",
 )
+
+
+NOTICES: Final = (
+    """
+    CREATE TABLE notices (
+        id TEXT NOT NULL,
+        merchant_id TEXT NOT NULL,
+        version INTEGER NOT NULL CHECK (version >= 1),
+        bank TEXT NOT NULL,
+        operation_id TEXT NOT NULL,
+        told TEXT NOT NULL,
+        state TEXT NOT NULL,
+        reason TEXT,
+        next_try_at INTEGER,
+        attempts INTEGER NOT NULL CHECK (attempts >= 0),
+        created_at INTEGER NOT NULL,
+        updated_at INTEGER NOT NULL,
+        row_digest BLOB,
+        PRIMARY KEY (merchant_id, id)
+    ) STRICT
+    """,
+    "CREATE INDEX notices_operation ON notices (merchant_id, operation_id, id)",
+    "CREATE INDEX notices_state ON notices (merchant_id, state, id)",
+    "CREATE INDEX notices_due ON notices (next_try_at, id) WHERE next_try_at IS NOT NULL",
+)

@@ -33,6 +33,7 @@ from payplatform._domain.events import Event
 from payplatform._domain.fees import FeeSchedule
 from payplatform._domain.ledger import Posting
 from payplatform._domain.money import Money
+from payplatform._domain.notices import Notice
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Facts, Payment
 from payplatform._domain.payouts import Payout, PayoutPlan
@@ -376,6 +377,7 @@ PAYMENTS: Final = Layout(
     Payment, "payments", computed=(("status", _text), ("lapses_at", stored_time))
 )
 OPERATIONS: Final = Layout(Operation, "operations", guard="epoch")
+NOTICES: Final = Layout(Notice, "notices")
 DISPUTES: Final = Layout(Dispute, "disputes")
 PAYOUTS: Final = Layout(Payout, "payouts", computed=(("status", _text),))
 PAYOUT_PLANS: Final = Layout(PayoutPlan, "payout_plans")
@@ -397,6 +399,7 @@ RECORDS: Final[Mapping[type, Layout[Any]]] = MappingProxyType(
             PAYMENT_METHODS,
             PAYMENTS,
             OPERATIONS,
+            NOTICES,
             DISPUTES,
             PAYOUTS,
             PAYOUT_PLANS,

@@ -22,6 +22,7 @@ from payplatform.storage._rows import (
     DISPUTES,
     EVENTS,
     MERCHANTS,
+    NOTICES,
     OPERATIONS,
     PAYMENT_METHODS,
     PAYMENTS,
@@ -164,6 +165,7 @@ DUE_OPERATIONS: Final = (
     f"{_select(OPERATIONS)} WHERE next_try_at <= ? ORDER BY next_try_at, id LIMIT ?"
 )
 LAPSED_PAYMENTS: Final = f"{_select(PAYMENTS)} WHERE lapses_at <= ? ORDER BY lapses_at, id LIMIT ?"
+DUE_NOTICES: Final = f"{_select(NOTICES)} WHERE next_try_at <= ? ORDER BY next_try_at, id LIMIT ?"
 DUE_DISPUTES: Final = (
     f"{_select(DISPUTES)} WHERE next_look_at <= ? ORDER BY next_look_at, id LIMIT ?"
 )
@@ -288,7 +290,7 @@ def _conditions(where: Filter, before: str | None) -> Iterator[_Condition]:
         yield _Condition("metadata", "instr(metadata, ?)", (line_of(pair),))
 
 
-def _by_index(states: frozenset[Any]) -> Iterator[_Condition]:
+def _by_index(states: frozenset[str]) -> Iterator[_Condition]:
     if not states & FINAL_STATES:
         yield _Condition("state", _IS_OPEN, ())
     if states == {OperationState.DECLINED}:

@@ -24,6 +24,7 @@ from payplatform._domain.changes import Changes, Receipt, Record, Subject
 from payplatform._domain.disputes import Dispute
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import Account, PlaceInBooks, Posting
+from payplatform._domain.notices import Notice
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
 from payplatform._domain.payouts import Payout
@@ -148,10 +149,10 @@ class MemoryStorage:
             return sorted(older, key=lambda merchant: merchant.id, reverse=True)[:limit]
 
     def due_operations(self, now: datetime, *, limit: int) -> Sequence[Operation]:
-        with self._lock:
-            operations = self._all(Operation).values()
-            due = [(o.next_try_at, o.id, o) for o in operations if _has_come(o.next_try_at, now)]
-        return [operation for *_, operation in sorted(due, key=_first_two)[:limit]]
+        return self._due(Operation, now, limit)
+
+    def due_notices(self, now: datetime, *, limit: int) -> Sequence[Notice]:
+        return self._due(Notice, now, limit)
 
     def lapsed_payments(self, now: datetime, *, limit: int) -> Sequence[Payment]:
         with self._lock:
@@ -250,6 +251,13 @@ class MemoryStorage:
 
     def _all(self, kind: type[V]) -> dict[tuple[str, str], V]:
         return self._records.setdefault(kind, {})
+
+    def _due(self, kind: type[R], now: datetime, limit: int) -> list[R]:
+        """What is to be looked at by then, longest due first."""
+        with self._lock:
+            everything: Iterable[Any] = self._all(kind).values()
+            due = [(r.next_try_at, r.id, r) for r in everything if _has_come(r.next_try_at, now)]
+        return [record for *_, record in sorted(due, key=_first_two)[:limit]]
 
     def _newest_first(self, merchant_id: str, kind: type[R], before: str | None) -> Iterator[R]:
         ids = self._ids.get((kind, merchant_id), [])

@@ -26,6 +26,7 @@ from payplatform._domain.changes import Changes, Record, Subject
 from payplatform._domain.disputes import Dispute
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import Account, PlaceInBooks, Posting
+from payplatform._domain.notices import Notice
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
 from payplatform._domain.records import Merchant, PaymentMethod
@@ -63,6 +64,7 @@ from payplatform.storage._rows import (
     DISPUTES,
     EVENTS,
     MERCHANTS,
+    NOTICES,
     OPERATIONS,
     PAYMENT_METHODS,
     PAYMENTS,
@@ -209,6 +211,9 @@ class SQLiteStorage:
 
     def lapsed_payments(self, now: datetime, *, limit: int) -> Sequence[Payment]:
         return self._read(PAYMENTS, sql.LAPSED_PAYMENTS, (stored_time(now), limit))
+
+    def due_notices(self, now: datetime, *, limit: int) -> Sequence[Notice]:
+        return self._read(NOTICES, sql.DUE_NOTICES, (stored_time(now), limit))
 
     def due_disputes(self, now: datetime, *, limit: int) -> Sequence[Dispute]:
         return self._read(DISPUTES, sql.DUE_DISPUTES, (stored_time(now), limit))

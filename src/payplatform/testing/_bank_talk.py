@@ -6,7 +6,7 @@ Law of this file: no promise is tested here. It asks as the engine asks, and rea
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pytest
 
@@ -97,6 +97,13 @@ class BankTalk:
     def written(self, bank: Bank) -> Iterable[bytes]:  # noqa: ARG002  # for those who override
         """Whatever the adapter has written anywhere, to be searched for card data."""
         return ()
+
+    def message(self, bank: Bank) -> tuple[bytes, Mapping[str, str]] | None:  # noqa: ARG002  # as above
+        """A message that the bank has signed now, with all headers that its signature is about.
+
+        None where the sandbox sends none.
+        """
+        return None
 
     def new_operation_id(self) -> str:
         """An id as the engine makes them: never used before."""

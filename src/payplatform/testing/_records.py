@@ -24,7 +24,9 @@ from payplatform._domain.disputes import Dispute, DisputeState
 from payplatform._domain.events import EVENT_TYPES, Event
 from payplatform._domain.fees import FeeKind, FeeRate, FeeSchedule
 from payplatform._domain.ledger import Account, Posting
+from payplatform._domain.messages import BankNotice, BankReply, ReplyOutcome
 from payplatform._domain.money import MAX_MINOR, Money
+from payplatform._domain.notices import Notice, NoticeState
 from payplatform._domain.operations import Operation, OperationKind, OperationState
 from payplatform._domain.payments import Facts, Payment
 from payplatform._domain.payouts import Payout, PayoutInterval, PayoutPlan
@@ -47,6 +49,7 @@ PREFIXES: Final[Mapping[type, str]] = MappingProxyType(
         PaymentMethod: "pm",
         Payment: "pay",
         Operation: "op",
+        Notice: "ntc",
         Dispute: "dsp",
         Payout: "po",
         SealedCard: "tok",
@@ -152,28 +155,25 @@ def an_operation(merchant_id: str, number: int = 1, **otherwise: Any) -> Operati
     return evolve(operation, **otherwise)
 
 
-def a_dispute(merchant_id: str, number: int = 1, **otherwise: Any) -> Dispute:
-    """A dispute of all of the first payment, opened, with an id at the bank of its own."""
-    dispute = Dispute(
-        id=an_id(Dispute, number),
+def a_notice(merchant_id: str, number: int = 1, **otherwise: Any) -> Notice:
+    """A notice about the first operation, that waits to be looked at again."""
+    operation_id = an_id(Operation, 1)
+    reply = BankReply(
+        operation_id=operation_id, outcome=ReplyOutcome.APPROVED, amount=Money.minor(1999, "EUR")
+    )
+    notice = Notice(
+        id=an_id(Notice, number),
         merchant_id=merchant_id,
         version=1,
-        payment_id=an_id(Payment, 1),
-        operation_id=an_id(Operation, 1),
-        bank_dispute_id=f"case-{number}",
-        state=DisputeState.OPENED,
-        amount=Money.minor(1999, "EUR"),
-        held_minor=1999,
-        brand=Brand.VISA,
-        reason_code="10.4",
-        evidence_due_at=NOW + 86_400 * SECOND,
-        told_state=DisputeState.OPENED,
-        told_at=NOW,
-        next_look_at=NOW,
+        bank="simulated",
+        operation_id=operation_id,
+        told=BankNotice(id=f"notice_{number}", merchant_id=merchant_id, reply=reply, at=NOW),
+        state=NoticeState.WAITING,
+        next_try_at=NOW,
         created_at=NOW,
         updated_at=NOW,
     )
-    return evolve(dispute, **otherwise)
+    return evolve(notice, **otherwise)
 
 
 def a_payout(merchant_id: str, number: int = 1, **otherwise: Any) -> Payout:
@@ -206,6 +206,30 @@ def a_plan(merchant_id: str, number: int = 1, **otherwise: Any) -> PayoutPlan:
         updated_at=NOW,
     )
     return evolve(plan, **otherwise)
+
+
+def a_dispute(merchant_id: str, number: int = 1, **otherwise: Any) -> Dispute:
+    """A dispute of all of the first payment, opened, with an id at the bank of its own."""
+    dispute = Dispute(
+        id=an_id(Dispute, number),
+        merchant_id=merchant_id,
+        version=1,
+        payment_id=an_id(Payment, 1),
+        operation_id=an_id(Operation, 1),
+        bank_dispute_id=f"case-{number}",
+        state=DisputeState.OPENED,
+        amount=Money.minor(1999, "EUR"),
+        held_minor=1999,
+        brand=Brand.VISA,
+        reason_code="10.4",
+        evidence_due_at=NOW + 86_400 * SECOND,
+        told_state=DisputeState.OPENED,
+        told_at=NOW,
+        next_look_at=NOW,
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    return evolve(dispute, **otherwise)
 
 
 def a_sealed_card(merchant_id: str, number: int = 1, **otherwise: Any) -> SealedCard:
@@ -298,6 +322,7 @@ EXAMPLES: Final[Mapping[type, Callable[..., Any]]] = MappingProxyType(
         PaymentMethod: a_method,
         Payment: a_payment,
         Operation: an_operation,
+        Notice: a_notice,
         Dispute: a_dispute,
         Payout: a_payout,
         PayoutPlan: a_plan,

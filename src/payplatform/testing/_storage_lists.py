@@ -19,6 +19,7 @@ from payplatform._domain.changes import Changes, Receipt
 from payplatform._domain.disputes import Dispute, DisputeState
 from payplatform._domain.ledger import Account, Posting
 from payplatform._domain.money import MAX_MINOR
+from payplatform._domain.notices import Notice, NoticeState
 from payplatform._domain.operations import Operation, OperationState
 from payplatform._domain.payments import Facts, Payment, PaymentStatus
 from payplatform._domain.records import Merchant, PaymentMethod, SealedCard
@@ -30,6 +31,7 @@ from payplatform.testing._records import (
     a_dispute,
     a_merchant,
     a_method,
+    a_notice,
     a_payment,
     a_posting,
     a_sealed_card,
@@ -112,6 +114,21 @@ filtered: Final = st.one_of(
         st.builds(Filter, key_version=_versions),
     ),
     st.tuples(
+        st.just(Notice),
+        _several(
+            a_notice,
+            operation_id=_names,
+            state=st.sampled_from(NoticeState),
+            created_at=_moments,
+        ),
+        st.builds(
+            Filter,
+            operation_id=st.none() | _names,
+            states=st.frozensets(st.sampled_from(NoticeState)),
+            **_created,
+        ),
+    ),
+    st.tuples(
         st.just(Dispute),
         _several(
             a_dispute,
@@ -149,7 +166,7 @@ filtered: Final = st.one_of(
 
 
 _EXACTLY: Final = (
-    *("customer_id", "payment_method_id", "subject_id", "reference"),
+    *("customer_id", "payment_method_id", "subject_id", "operation_id", "reference"),
     *("payment_id", "bank_dispute_id"),
     *("key_version", "fingerprint_version", "card_fingerprint"),
 )
@@ -291,6 +308,21 @@ class ListsContract:
         assert [o.id for o in storage.due_operations(NOW, limit=2)] == due[:2]
         assert storage.due_operations(NOW, limit=1)[0].merchant_id == OTHER
         assert not list(storage.due_operations(NOW - 11 * SECOND, limit=9))
+
+    def test_notices_of_all_merchants_are_due_longest_due_first(self, storage: Storage) -> None:
+        for number, seconds in ((1, -5), (2, 0), (3, -10), (4, 1), (5, None)):
+            at = None if seconds is None else NOW + seconds * SECOND
+            write(storage, a_notice(OTHER if number == 3 else MINE, number, next_try_at=at))
+        due = [an_id(Notice, number) for number in (3, 1, 2)]
+        assert [n.id for n in storage.due_notices(NOW, limit=9)] == due
+        assert [n.id for n in storage.due_notices(NOW, limit=2)] == due[:2]
+        assert not list(storage.due_notices(NOW - 11 * SECOND, limit=9))
+
+    def test_a_notice_is_due_by_its_latest_version(self, storage: Storage) -> None:
+        write(storage, a_notice(MINE))
+        assert len(storage.due_notices(NOW, limit=9)) == 1
+        write(storage, a_notice(MINE, version=2, next_try_at=None))
+        assert not list(storage.due_notices(NOW, limit=9))
 
     def test_an_operation_is_due_by_its_latest_version(self, storage: Storage) -> None:
         write(storage, an_operation(MINE, next_try_at=NOW))

@@ -1,8 +1,9 @@
 """The promises of the `Bank` port, as tests that an adapter inherits.
 
 Law of this file: each promise that `ports.Bank` and the declared capabilities make has its test
-here, or in `_bank_amounts` what is about amounts. A test asks the bank alone: it looks at answers,
-and into an adapter only for card data that must not be there.
+here, or in `_bank_amounts` what is about amounts, in `_bank_notices` what is about notices. A test
+asks the bank alone: it looks at answers, and into an adapter only for card data that must not be
+there.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from payplatform._domain.money import Money
 from payplatform._domain.operations import Initiator, StoredCredential
 from payplatform.ports import Bank
 from payplatform.testing._bank_amounts import BankAmounts
+from payplatform.testing._bank_notices import BankNotices
 from payplatform.testing._bank_talk import (
     APPROVED,
     AUTHORIZE,
@@ -41,7 +43,7 @@ __all__ = ["BankContract", "card_details"]
 T = TypeVar("T")
 
 
-class BankContract(BankAmounts):
+class BankContract(BankAmounts, BankNotices):
     """Inherit, override the `bank` fixture, and pytest holds your adapter to the port.
 
     Example:

@@ -14,7 +14,13 @@ from typing import Any, Final, Self
 from attrs import Factory, define, field, frozen
 
 from payplatform._domain.cards import Brand, Card
-from payplatform._domain.messages import BankCapabilities, BankReply, BankRequest, RequestKind
+from payplatform._domain.messages import (
+    BankCapabilities,
+    BankNotice,
+    BankReply,
+    BankRequest,
+    RequestKind,
+)
 from payplatform._domain.money import Money
 from payplatform._domain.operations import STARTING_KINDS, OperationState
 from payplatform._domain.payments import Payment
@@ -83,6 +89,9 @@ class _Wire:
     def inquire(self, merchant_id: str, operation_id: str, *, timeout_s: float) -> BankReply:
         self._strike(Call.INQUIRY)
         return self._bank.inquire(merchant_id, operation_id, timeout_s=timeout_s)
+
+    def read_notice(self, raw: bytes, headers: Mapping[str, str]) -> BankNotice:
+        return self._bank.read_notice(raw, headers)
 
     def describe(self) -> Mapping[str, str]:
         return self._bank.describe()

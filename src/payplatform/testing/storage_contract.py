@@ -180,6 +180,7 @@ class StorageContract(ListsContract, ChainsContract):
         assert not list(storage.merchants(limit=9))
         assert not list(storage.due_operations(NOW, limit=9))
         assert not list(storage.lapsed_payments(NOW, limit=9))
+        assert not list(storage.due_notices(NOW, limit=9))
         assert not list(storage.due_disputes(NOW, limit=9))
         assert not list(storage.outbox(limit=9))
 

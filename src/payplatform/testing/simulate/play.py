@@ -334,17 +334,21 @@ class _Game:
         self._start(process, recover, trouble, self._require_orderly)
 
     def _hear(self, step: Hear) -> None:
-        waiting = self.world.bank.notices()
-        notices = [*self._heard, *waiting] if step.again else waiting
+        """The bank's post comes: signed where it is new, and as read before where it is not."""
+        signed = dict(zip(self.world.bank.notices(), self.world.bank.deliveries(), strict=True))
+        notices = [*self._heard, *signed] if step.again else [*signed]
         if not notices:
             return
         notice = _pick(notices, step.notice)
 
         def hear() -> None:
-            self.world.processes[step.process].pay.notices.apply(notice)
-            if notice not in self._heard:
-                self._heard.append(notice)
-                self.world.bank.acknowledge(notice.id)
+            door = self.world.processes[step.process].pay.notices
+            if notice not in signed:
+                door.apply(notice)
+                return
+            door.receive(*signed[notice])
+            self._heard.append(notice)
+            self.world.bank.acknowledge(notice.id)
 
         self._start(step.process, hear, step.trouble, self._require_orderly)
 
@@ -455,7 +459,7 @@ class _Game:
             self._hear_all()
             self._recover(0, NO_TROUBLE)
             self.judge.check()
-            if not self.world.bank.notices() and not self._is_recoverable():
+            if not (self.world.bank.notices() or self._is_recoverable() or self._waits()):
                 return
 
     def _hear_all(self) -> None:
@@ -464,6 +468,11 @@ class _Game:
 
     def _is_recoverable(self) -> bool:
         return any(o.state is not OperationState.NEEDS_REVIEW for o in self.judge.unresolved())
+
+    def _waits(self) -> bool:
+        """Whether a notice is looked at again before the last round is over."""
+        over_at = self.world.clock() + _ROUND
+        return bool(self.world.storage.due_notices(over_at, limit=1))
 
     def _require_nothing_open(self) -> None:
         for operation in self.judge.unresolved():
