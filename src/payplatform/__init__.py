@@ -10,6 +10,7 @@ from payplatform._domain.money import Money
 from payplatform._domain.operations import Initiator, Operation, OperationKind, OperationState
 from payplatform._domain.payments import Action, Payment, PaymentStatus
 from payplatform._domain.records import Customer, Merchant, PaymentMethod, Verification
+from payplatform._domain.settlements import Difference, DifferenceKind, Reconciliation
 from payplatform._engine.doctor import DoctorReport
 from payplatform._engine.recovery import RecoveryReport
 from payplatform._engine.settings import Settings
@@ -50,6 +51,8 @@ __all__ = [
     "DeclineCode",
     "DeclineKind",
     "Declined",
+    "Difference",
+    "DifferenceKind",
     "DoctorReport",
     "Entry",
     "ErrorCode",
@@ -74,6 +77,7 @@ __all__ = [
     "PaymentMethod",
     "PaymentStatus",
     "Posting",
+    "Reconciliation",
     "RecoveryReport",
     "RetryRule",
     "RotationReport",

@@ -52,6 +52,10 @@ class ErrorCode(StrEnum):
     AMOUNT_TOO_PRECISE = "amount_too_precise"
     CURRENCY_UNKNOWN = "currency_unknown"
     CURRENCY_MISMATCH = "currency_mismatch"
+    # of InvalidRequest, settlement reports
+    REPORT_MALFORMED = "report_malformed"
+    REPORT_CHANGED = "report_changed"
+    REPORT_OF_ANOTHER = "report_of_another"
     # of InvalidRequest, cards
     CARD_NUMBER_INVALID = "card_number_invalid"
     CARD_NUMBER_LENGTH = "card_number_length"

@@ -42,8 +42,24 @@ from payplatform._domain.records import (
     SealedCard,
     WrappedKey,
 )
+from payplatform._domain.settlements import (
+    AcquirerFees,
+    Settlement,
+    SettlementLine,
+    SettlementReport,
+)
 
-R = TypeVar("R", Merchant, Customer, PaymentMethod, Payment, Operation, SealedCard, WrappedKey)
+R = TypeVar(
+    "R",
+    Merchant,
+    Customer,
+    PaymentMethod,
+    Payment,
+    Operation,
+    Settlement,
+    SealedCard,
+    WrappedKey,
+)
 
 
 @frozen(kw_only=True)
@@ -447,6 +463,7 @@ __all__ = [
     "EVERY_LINE",
     "EXACTLY",
     "Account",
+    "AcquirerFees",
     "Action",
     "AuditEntry",
     "Bank",
@@ -484,6 +501,9 @@ __all__ = [
     "ReplyOutcome",
     "RequestKind",
     "SealedCard",
+    "Settlement",
+    "SettlementLine",
+    "SettlementReport",
     "Storage",
     "StoredCredential",
     "Subject",

@@ -19,8 +19,11 @@ from payplatform._domain.records import (
     SealedCard,
     WrappedKey,
 )
+from payplatform._domain.settlements import Settlement
 
-Record = Merchant | Customer | PaymentMethod | Payment | Operation | SealedCard | WrappedKey
+Record = (
+    Merchant | Customer | PaymentMethod | Payment | Operation | Settlement | SealedCard | WrappedKey
+)
 """What has an id, a merchant and a version."""
 
 Subject = Payment | PaymentMethod

@@ -33,6 +33,11 @@ _STEPS = {
 
 _OTHERS = {
     "payment.expired": "the authorization expired; what was not captured is released",
+    "payment.settled": "the bank has settled it, less what the bank keeps",
+    "payment.settlement_reversed": "the bank has settled that it took it back",
+    "settlement.opened": "the bank's settlement report was taken, and is being booked",
+    "settlement.suspended": "a line matches nothing here; its money is in suspense",
+    "settlement.explained": "what a line is for is known; its money has left suspense",
     "payment_method.created": "the card was stored",
     "payment_method.updated": "the card's details were updated",
     "payment_method.agreed": "the first payment with the stored card went through",

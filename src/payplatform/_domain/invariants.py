@@ -13,7 +13,7 @@ from attrs import field, fields_dict, frozen
 from payplatform._domain.changes import Record, Subject
 from payplatform._domain.decisions import open_entry
 from payplatform._domain.events import EVENT_TYPES, Event
-from payplatform._domain.ledger import Posting, postings_of
+from payplatform._domain.ledger import Posting, own_postings, postings_of
 from payplatform._domain.operations import (
     ANSWERED_STATES,
     STARTING_KINDS,
@@ -29,6 +29,7 @@ from payplatform._domain.records import (
     PaymentMethod,
     WrappedKey,
 )
+from payplatform._domain.settlements import Settlement
 
 CAUSES: Mapping[str, str] = MappingProxyType(
     {
@@ -110,12 +111,23 @@ def broken_in_payment(
         *broken_bounds(payment),
         *_broken_history(payment.version, events),
         *_broken_facts(payment.facts, events),
-        *_broken_books(payment, events, postings),
+        *_broken_books((postings_of(event, payment.currency) for event in events), postings),
         *_broken_open_list(payment, operations),
         *_broken_outcomes(operations, events),
         *_broken_targets(payment, operations),
     )
     return _findings(payment, problems)
+
+
+def broken_in_settlement(
+    settlement: Settlement, *, events: Sequence[Event], postings: Sequence[Posting]
+) -> Iterator[Finding]:
+    """Every invariant that a settlement report breaks, as it is kept."""
+    problems = (
+        *_broken_history(settlement.latest_event, events),
+        *_broken_books(map(own_postings, events), postings),
+    )
+    return _findings(settlement, problems)
 
 
 def broken_in_method(
@@ -201,6 +213,7 @@ _WORDS: Mapping[type, str] = MappingProxyType(
         PaymentMethod: "payment method",
         Payment: "payment",
         Operation: "operation",
+        Settlement: "settlement",
     }
 )
 
@@ -275,10 +288,10 @@ def _broken_facts(facts: Facts, events: Sequence[Event]) -> Iterator[_Problem]:
 
 
 def _broken_books(
-    payment: Payment, events: Sequence[Event], postings: Sequence[Posting]
+    entries: Iterable[tuple[Posting, ...]], postings: Sequence[Posting]
 ) -> Iterator[_Problem]:
     """The lines are those that the events make, to the cent. So each event's sum to zero."""
-    made = {_place(p): p for event in events for p in postings_of(event, payment.currency)}
+    made = {_place(line): line for entry in entries for line in entry}
     there = {_place(posting): posting for posting in postings}
     for number, line in sorted(made.keys() | there.keys()):
         wanted, found = made.get((number, line)), there.get((number, line))

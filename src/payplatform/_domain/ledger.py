@@ -129,6 +129,11 @@ def postings_of(event: Event, currency: str) -> tuple[Posting, ...]:
     )
 
 
+def own_postings(event: Event) -> tuple[Posting, ...]:
+    """The lines of an event whose amount says which currency its change is in; else none."""
+    return () if event.amount is None else postings_of(event, event.amount.currency)
+
+
 def balances(facts: Facts) -> dict[Account, int]:
     """What the accounts must show for these facts, in minor units."""
     totals: Counter[Account] = Counter()

@@ -25,12 +25,14 @@ from payplatform._domain.invariants import (
     broken_in_method,
     broken_in_operation,
     broken_in_payment,
+    broken_in_settlement,
     dangling,
     row_of,
 )
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
 from payplatform._domain.records import Customer, Merchant, PaymentMethod, SealedCard, WrappedKey
+from payplatform._domain.settlements import Settlement
 from payplatform._engine.pages import PAGE, all_records
 from payplatform.errors import ErrorCode, InvalidRequest, StorageUnavailable
 from payplatform.ports import Filter, Place, Storage
@@ -48,6 +50,7 @@ _KINDS: Final[dict[str, type]] = {
     "customers": Customer,
     "payment_methods": PaymentMethod,
     "payments": Payment,
+    "settlements": Settlement,
 }
 """What is walked through, in this order; everything else belongs to one of these."""
 
@@ -60,6 +63,7 @@ _REFERENCES: Final[dict[type, dict[str, type]]] = {
         "customer_id": Customer,
         "payment_method_id": PaymentMethod,
     },
+    Settlement: {"merchant_id": Merchant},
 }
 """Fields that name another record, each with its kind."""
 
@@ -76,6 +80,7 @@ class DoctorReport:
     customers: int
     payment_methods: int
     payments: int
+    settlements: int
     findings: tuple[Finding, ...]
     position: str | None = None
 
@@ -238,6 +243,10 @@ def _broken(storage: Storage, record: Record) -> Iterator[Finding]:
             yield from _broken_in_method(storage, record)
         case Payment():
             yield from _broken_in_payment(storage, record)
+        case Settlement():
+            events = storage.events(record.merchant_id, record.id)
+            postings = storage.postings(record.merchant_id, record.id)
+            yield from broken_in_settlement(record, events=events, postings=postings)
 
 
 def _broken_chain(storage: Storage, merchant_id: str, chain: Chain) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from payplatform._engine.flow import Flow
 from payplatform._engine.limits import Limits
 from payplatform._engine.notices import Notices
 from payplatform._engine.pages import all_records
+from payplatform._engine.reconciling import Reconciling
 from payplatform._engine.recovery import Recovery
 from payplatform._engine.registry import Registry
 from payplatform._engine.revealing import Revealing
@@ -63,6 +64,7 @@ class Engine:
         )
         self.recovery = Recovery(exchange)
         self.notices = Notices(exchange)
+        self.reconciling = Reconciling(storage=storage, now=now, new_id=new_id)
         self.flow = Flow(
             exchange=exchange,
             recovery=self.recovery,

@@ -190,7 +190,22 @@ class Notice(Answer):
     acknowledged: bool = field(default=False, converter=bool)
 
 
-R = TypeVar("R", Answer, Line, Reversal, Late, Notice)
+@frozen(kw_only=True)
+class Movement:
+    """Money that has moved for good, or has moved back; never changed, so that reports are not."""
+
+    merchant_id: str
+    operation_id: str
+    amount_minor: int
+    currency: str
+    is_reversal: bool = field(default=False, converter=bool)
+    at: datetime = field(converter=_moment)
+
+
+_MOVES: Final = {LineKind.SALE: 1, LineKind.CAPTURE: 1, LineKind.REFUND: -1}
+
+
+R = TypeVar("R", Answer, Line, Reversal, Late, Notice, Movement)
 
 _TABLES: Final[dict[type, tuple[str, str]]] = {
     Answer: ("answers", ", PRIMARY KEY (merchant_id, operation_id)"),
@@ -198,11 +213,13 @@ _TABLES: Final[dict[type, tuple[str, str]]] = {
     Reversal: ("reversals", ", PRIMARY KEY (merchant_id, operation_id)"),
     Late: ("late", ", PRIMARY KEY (number)"),
     Notice: ("notices", ", PRIMARY KEY (number)"),
+    Movement: ("movements", ""),
 }
 _INDEXES: Final = (
     "CREATE INDEX IF NOT EXISTS answers_due ON answers (due_at) WHERE due_at IS NOT NULL",
     "CREATE INDEX IF NOT EXISTS lines_of ON lines (merchant_id, authorization_id)",
     "CREATE INDEX IF NOT EXISTS lines_by ON lines (merchant_id, operation_id)",
+    "CREATE INDEX IF NOT EXISTS movements_at ON movements (merchant_id, at)",
 )
 # Marks a file as a simulated bank's: "PaSB". The version is raised when a column changes.
 _APPLICATION_ID: Final = 0x50615342
@@ -434,6 +451,8 @@ class Transaction:
     def append(self, line: Line) -> None:
         """Add a line."""
         self._write("INSERT", line)
+        if line.state is LineState.BOOKED:
+            self._move(line, line.at)
 
     def lines(
         self, merchant_id: str | None = None, authorization_id: str | None = None
@@ -451,12 +470,35 @@ class Transaction:
         where = "merchant_id = ? AND operation_id = ? ORDER BY rowid"
         return self._read(Line, where, merchant_id, operation_id)
 
-    def mark_lines(self, merchant_id: str, operation_id: str, state: LineState) -> None:
+    def mark_lines(
+        self, merchant_id: str, operation_id: str, state: LineState, at: datetime
+    ) -> None:
         """Set the state of every line that one operation has made."""
+        for line in self.lines_by(merchant_id, operation_id):
+            if line.state is not state and LineState.BOOKED in (line.state, state):
+                self._move(line, at, back=state is LineState.REVERSED)
         self._connection.execute(
             "UPDATE lines SET state = ? WHERE merchant_id = ? AND operation_id = ?",
             (state, merchant_id, operation_id),
         )
+
+    def movements(self, merchant_id: str, since: datetime, until: datetime) -> Sequence[Movement]:
+        """What moved from then until before then, in that order."""
+        where = "merchant_id = ? AND at >= ? AND at < ? ORDER BY at, rowid"
+        return self._read(Movement, where, merchant_id, since, until)
+
+    def _move(self, line: Line, at: datetime, *, back: bool = False) -> None:
+        sign = _MOVES.get(line.kind, 0)
+        if sign:
+            movement = Movement(
+                merchant_id=line.merchant_id,
+                operation_id=line.operation_id,
+                amount_minor=line.amount_minor * (-sign if back else sign),
+                currency=line.currency,
+                is_reversal=back,
+                at=at,
+            )
+            self._write("INSERT", movement)
 
     def expired(self, now: datetime) -> Sequence[Answer]:
         """Approved authorizations whose time has passed, longest passed first."""
@@ -519,7 +561,7 @@ class Transaction:
         rows = self._connection.execute(query, [_stored(value) for value in values])
         return [kind(**dict(zip(names, row, strict=True))) for row in rows]
 
-    def _write(self, verb: str, row: Answer | Line | Reversal | Late | Notice) -> None:
+    def _write(self, verb: str, row: attrs.AttrsInstance) -> None:
         names = _COLUMNS[type(row)]
         marks = ", ".join("?" * len(names))
         # S608: as above.

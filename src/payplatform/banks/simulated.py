@@ -13,7 +13,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as time_of_day
 from pathlib import Path
 from typing import Final, NoReturn, cast
 
@@ -32,6 +33,7 @@ from payplatform._domain.money import MAX_MINOR, Money
 from payplatform._domain.payments import Action
 from payplatform.banks._acquirer import REVERSED, Desk, Position, Terms
 from payplatform.banks._books import Answer, Books, Line, LineKind, LineState, Notice, Order
+from payplatform.banks._daily_report import daily_report
 from payplatform.banks._door import card_of, order_of
 from payplatform.banks._faults import (
     FAULTS,
@@ -378,6 +380,26 @@ class SimulatedBank:
                 if merchant_id in (None, authorization.merchant_id):
                     lines += desk.expiry(authorization)
         return [_told(line) for line in lines]
+
+    def settlement_report(self, merchant_id: str, day: date) -> bytes:
+        """What the bank has settled on a day, as CSV: see `settlement_files.read_report`.
+
+        A day's report is always the same. What was booked and undone on one day is not in it.
+
+        Args:
+            merchant_id: whose.
+            day: of UTC; it has to be over.
+
+        Raises:
+            LookupError: the day is not over yet.
+        """
+        since = datetime.combine(day, time_of_day(), UTC)
+        until = since + timedelta(days=1)
+        with self._desk() as desk:
+            if desk.now < until:
+                raise LookupError("the simulated bank reports on a day when it is over")
+            moved = desk.books.movements(merchant_id, since, until)
+        return daily_report(merchant_id, moved, since, until)
 
     def position(self, merchant_id: str, authorization_id: str) -> Position:
         """Where a sale or authorization stands, in minor units; all zeros if there is none.

@@ -34,6 +34,7 @@ from payplatform._domain.money import Money
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Facts, Payment
 from payplatform._domain.records import Customer, Merchant, PaymentMethod, SealedCard, WrappedKey
+from payplatform._domain.settlements import Settlement
 from payplatform.errors import ErrorCode, StorageUnavailable
 
 V = TypeVar("V", bound=attrs.AttrsInstance)
@@ -370,6 +371,7 @@ PAYMENTS: Final = Layout(
     Payment, "payments", computed=(("status", _text), ("lapses_at", stored_time))
 )
 OPERATIONS: Final = Layout(Operation, "operations", guard="epoch")
+SETTLEMENTS: Final = Layout(Settlement, "settlements")
 SEALED_CARDS: Final = Layout(SealedCard, "sealed_cards")
 WRAPPED_KEYS: Final = Layout(WrappedKey, "wrapped_keys")
 EVENTS: Final = Layout(Event, "events", prefix="change_", place=("subject_id", "number"))
@@ -387,6 +389,7 @@ RECORDS: Final[Mapping[type, Layout[Any]]] = MappingProxyType(
             PAYMENT_METHODS,
             PAYMENTS,
             OPERATIONS,
+            SETTLEMENTS,
             SEALED_CARDS,
             WRAPPED_KEYS,
         )
