@@ -33,7 +33,7 @@ def test_there_are_all_the_commands() -> None:
     assert [
         *("demo", "init", "cards"),
         *("charge", "authorize", "capture", "void", "refund", "retry", "resume"),
-        *("list", "show", "recover", "unresolved", "resolve", "doctor", "vault"),
+        *("list", "show", "recover", "unresolved", "resolve", "reconcile", "doctor", "vault"),
     ] == COMMANDS
 
 

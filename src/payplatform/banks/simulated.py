@@ -381,21 +381,22 @@ class SimulatedBank:
                     lines += desk.expiry(authorization)
         return [_told(line) for line in lines]
 
-    def settlement_report(self, merchant_id: str, day: date) -> bytes:
+    def settlement_report(self, merchant_id: str, day: date | None = None) -> bytes:
         """What the bank has settled on a day, as CSV: see `settlement_files.read_report`.
 
         A day's report is always the same. What was booked and undone on one day is not in it.
 
         Args:
             merchant_id: whose.
-            day: of UTC; it has to be over.
+            day: of UTC; it has to be over. None for the last that is.
 
         Raises:
             LookupError: the day is not over yet.
         """
-        since = datetime.combine(day, time_of_day(), UTC)
-        until = since + timedelta(days=1)
         with self._desk() as desk:
+            yesterday = (desk.now - timedelta(days=1)).astimezone(UTC).date()
+            since = datetime.combine(day or yesterday, time_of_day(), UTC)
+            until = since + timedelta(days=1)
             if desk.now < until:
                 raise LookupError("the simulated bank reports on a day when it is over")
             moved = desk.books.movements(merchant_id, since, until)

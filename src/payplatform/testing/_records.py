@@ -33,6 +33,7 @@ from payplatform._domain.records import (
     SealedCard,
     WrappedKey,
 )
+from payplatform._domain.settlements import Settlement
 
 NOW: Final = datetime(2026, 3, 1, 12, 30, 0, 123456, tzinfo=UTC)
 SECOND: Final = timedelta(seconds=1)
@@ -44,6 +45,7 @@ PREFIXES: Final[Mapping[type, str]] = MappingProxyType(
         PaymentMethod: "pm",
         Payment: "pay",
         Operation: "op",
+        Settlement: "stl",
         SealedCard: "tok",
         WrappedKey: "dek",
         Event: "evt",
@@ -144,6 +146,24 @@ def an_operation(merchant_id: str, number: int = 1, **otherwise: Any) -> Operati
     return evolve(operation, **otherwise)
 
 
+def a_settlement(merchant_id: str, number: int = 1, **otherwise: Any) -> Settlement:
+    """A settlement report of one day, none of whose lines is in suspense."""
+    settlement = Settlement(
+        id=an_id(Settlement, number),
+        merchant_id=merchant_id,
+        version=1,
+        reference=f"settlement {number}",
+        digest=number.to_bytes(32, "big"),
+        since=NOW,
+        until=NOW + 86_400 * SECOND,
+        line_count=number,
+        latest_event=1,
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    return evolve(settlement, **otherwise)
+
+
 def a_sealed_card(merchant_id: str, number: int = 1, **otherwise: Any) -> SealedCard:
     """A sealed card; nothing in it can be opened."""
     sealed = SealedCard(
@@ -221,6 +241,7 @@ EXAMPLES: Final[Mapping[type, Callable[..., Any]]] = MappingProxyType(
         PaymentMethod: a_method,
         Payment: a_payment,
         Operation: an_operation,
+        Settlement: a_settlement,
         SealedCard: a_sealed_card,
         WrappedKey: a_wrapped_key,
     }
@@ -279,6 +300,9 @@ _BY_NAME: Final[Mapping[str, st.SearchStrategy[Any]]] = MappingProxyType(
         "number": counts,
         "event_number": counts,
         "line": counts,
+        "line_count": st.integers(0, 2**31 - 1),
+        "latest_event": counts,
+        "digest": st.binary(min_size=32, max_size=32),
         "key_version": counts,
         "attempts": st.integers(0, 2**31 - 1),
         "facts": facts(),
