@@ -397,7 +397,8 @@ def test_after_any_days_cash_is_what_the_bank_has_paid_and_nothing_is_owed(
     steps: list[tuple[str, int]],
 ) -> None:
     till = Till()
-    days, cash, sold = {START.date()}, eur("0"), []
+    sold: list[str] = []
+    days, cash = {START.date()}, eur("0")
     for step, minor in steps:
         amount = str(Money.minor(minor, "EUR").amount)
         if step == "wait":

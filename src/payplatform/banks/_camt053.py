@@ -35,11 +35,11 @@ from payplatform.banks._settlement_fields import (
     named_operation,
     plausible,
 )
-from payplatform.errors import ErrorCode, InvalidRequest
 from payplatform.ports import AcquirerFees, SettlementLine, SettlementReport
 
 _NAMESPACE: Final = "{urn:iso:std:iso:20022:tech:xsd:camt.053."
 _KINDS: Final = {"INTERCHANGE": "interchange", "SCHEME": "scheme"}
+_HEAD: Final = "the head"
 _SIGNS: Final = {"CRDT": 1, "DBIT": -1}
 
 
@@ -50,12 +50,12 @@ def read(raw: bytes) -> SettlementReport:
         InvalidRequest: `report_malformed`: it holds none, and the message names the line of the
             file, or the transaction.
     """
-    statement = _the(_parsed(raw), "BkToCstmrStmt/Stmt", 0)
+    statement = _the(_parsed(raw), "BkToCstmrStmt/Stmt", _HEAD)
     return plausible(
         SettlementReport(
-            reference=a_reference(_text(statement, "Id", 0), 1),
-            since=a_moment(_text(statement, "FrToDt/FrDtTm", 0), 1),
-            until=a_moment(_text(statement, "FrToDt/ToDtTm", 0), 1),
+            reference=a_reference(_text(statement, "Id", _HEAD), _HEAD),
+            since=a_moment(_text(statement, "FrToDt/FrDtTm", _HEAD), _HEAD),
+            until=a_moment(_text(statement, "FrToDt/ToDtTm", _HEAD), _HEAD),
             lines=tuple(_lines(statement)),
             digest=sha256(raw).digest(),
         )
@@ -77,7 +77,7 @@ def _parsed(raw: bytes) -> Element:
         if document.tag.startswith(_NAMESPACE):
             return _bare(document)
         rule = "it is no camt.053"
-    raise malformed(line, rule)
+    raise malformed(f"line {line}", rule)
 
 
 def _bare(document: Element) -> Element:
@@ -91,66 +91,64 @@ def _lines(statement: Element) -> Iterator[SettlementLine]:
     for entry in statement.iterfind("Ntry"):
         details = entry.findall("NtryDtls/TxDtls")
         if not details:
-            raise _unclear(number + 1, "an entry must detail its transactions")
+            raise malformed(_at(number + 1), "an entry must detail its transactions")
         lines = [_line(entry, one, number + at) for at, one in enumerate(details, start=1)]
         number += len(details)
         net = sum((line.amount - line.fees.total for line in lines), Money.zero(_currency(lines)))
-        if net != _signed(entry, number):
-            raise _unclear(number, "what an entry details does not add up to it")
+        if net != _signed(entry, _at(number)):
+            raise malformed(_at(number), "what an entry details does not add up to it")
         yield from lines
 
 
 def _currency(lines: list[SettlementLine]) -> str:
     first, *others = {line.amount.currency for line in lines}
     if others:
-        raise _unclear(lines[-1].number, "an entry must be in one currency")
+        raise malformed(_at(lines[-1].number), "an entry must be in one currency")
     return first
 
 
 def _line(entry: Element, details: Element, number: int) -> SettlementLine:
-    amount = _signed(details, number)
+    place = _at(number)
+    amount = _signed(details, place)
     return SettlementLine(
         number=number,
         operation_id=named_operation(details.findtext("Refs/EndToEndId") or ""),
         amount=amount,
         is_reversal=entry.findtext("RvslInd") in ("true", "1"),
-        fees=_fees(details, amount.currency, number),
-        booked_at=a_moment(_text(entry, "BookgDt/DtTm", number), number),
+        fees=_fees(details, amount.currency, place),
+        booked_at=a_moment(_text(entry, "BookgDt/DtTm", place), place),
     )
 
 
-def _fees(details: Element, currency: str, number: int) -> AcquirerFees:
+def _at(number: int) -> str:
+    return f"transaction {number}"
+
+
+def _fees(details: Element, currency: str, place: str) -> AcquirerFees:
     fees = dict.fromkeys(("interchange", "scheme", "acquirer"), Money.zero(currency))
     for record in details.iterfind("Chrgs/Rcrd"):
-        charged = _the(record, "Amt", number)
+        charged = _the(record, "Amt", place)
         if charged.get("Ccy") != currency:
-            raise _unclear(number, "a charge must be in the currency of what it is for")
+            raise malformed(place, "a charge must be in the currency of what it is for")
         kind = _KINDS.get(record.findtext("Tp/Prtry/Id") or "", "acquirer")
-        fees[kind] += fee_of(charged.text or "", currency, number)
+        fees[kind] += fee_of(charged.text or "", currency, place)
     return AcquirerFees(**fees)
 
 
-def _signed(element: Element, number: int) -> Money:
-    amount = _the(element, "Amt", number)
-    sign = _SIGNS.get(_text(element, "CdtDbtInd", number))
+def _signed(element: Element, place: str) -> Money:
+    amount = _the(element, "Amt", place)
+    sign = _SIGNS.get(_text(element, "CdtDbtInd", place))
     if sign is None:
-        raise _unclear(number, "CdtDbtInd must be CRDT or DBIT")
-    return amount_of(amount.text or "", amount.get("Ccy") or "", number) * sign
+        raise malformed(place, "CdtDbtInd must be CRDT or DBIT")
+    return amount_of(amount.text or "", amount.get("Ccy") or "", place) * sign
 
 
-def _text(element: Element, path: str, number: int) -> str:
-    return _the(element, path, number).text or ""
+def _text(element: Element, path: str, place: str) -> str:
+    return _the(element, path, place).text or ""
 
 
-def _the(element: Element, path: str, number: int) -> Element:
+def _the(element: Element, path: str, place: str) -> Element:
     found = element.findall(path)
     if len(found) != 1:
-        raise _unclear(number, f"there must be one {path}")
+        raise malformed(place, f"there must be one {path}")
     return found[0]
-
-
-def _unclear(number: int, rule: str) -> InvalidRequest:
-    place = f"transaction {number} of the report" if number else "the report"
-    return InvalidRequest(
-        f"{place}: {rule}. Nothing was booked", code=ErrorCode.REPORT_MALFORMED, field="report"
-    )

@@ -25,6 +25,7 @@ from payplatform.banks._settlement_fields import (
     named_operation,
     plausible,
 )
+from payplatform.errors import InvalidRequest
 from payplatform.ports import AcquirerFees, SettlementLine, SettlementReport
 
 FORM: Final = "payplatform-settlement-1"
@@ -67,12 +68,12 @@ def read(raw: bytes) -> SettlementReport:
     rows = _rows(raw)
     number, head = next(rows, (1, []))
     if len(head) != 5 or head[0] != FORM:
-        raise malformed(number, f"a report of the form {FORM} begins with its name and time")
-    reference, merchant_id = a_reference(head[1], number), head[2]
-    since, until = a_moment(head[3], number), a_moment(head[4], number)
+        raise _wrong(number, f"a report of the form {FORM} begins with its name and time")
+    reference, merchant_id = a_reference(head[1], "line 1"), head[2]
+    since, until = a_moment(head[3], "line 1"), a_moment(head[4], "line 1")
     number, names = next(rows, (number + 1, []))
     if tuple(names) != COLUMNS:
-        raise malformed(number, "the columns are not " + ",".join(COLUMNS))
+        raise _wrong(number, "the columns are not " + ",".join(COLUMNS))
     return plausible(
         SettlementReport(
             reference=reference,
@@ -93,9 +94,10 @@ def _rows(raw: bytes) -> Iterator[tuple[int, list[str]]]:
     else:
         line = 0
     if line:
-        raise malformed(line, "it is not UTF-8")
+        raise _wrong(line, "it is not UTF-8")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     while True:
+        number = reader.line_num + 1
         try:
             row = next(reader, None)
         except csv.Error:
@@ -103,8 +105,8 @@ def _rows(raw: bytes) -> Iterator[tuple[int, list[str]]]:
         if row is None:
             return
         if not row:
-            raise malformed(reader.line_num, "it is no row of values")
-        yield reader.line_num, row
+            raise _wrong(number, "it is no row of values")
+        yield number, row
 
 
 def _lines(rows: Iterable[tuple[int, list[str]]], number: int) -> Iterator[SettlementLine]:
@@ -112,35 +114,40 @@ def _lines(rows: Iterable[tuple[int, list[str]]], number: int) -> Iterator[Settl
     count, is_over = 0, False
     for number, row in rows:  # noqa: PLR1704  # the last one is where a file was cut off
         if is_over:
-            raise malformed(number, "there is more after the end")
+            raise _wrong(number, "there is more after the end")
         if row[0] == "end":
             is_over = row == ["end", str(count)]
             if not is_over:
-                raise malformed(number, f"the file says another number of lines than {count}")
+                raise _wrong(number, f"the file says another number of lines than {count}")
             continue
         yield _line(row, number)
         count += 1
     if not is_over:
-        raise malformed(number + 1, "the file is cut off: its last row is missing")
+        raise _wrong(number + 1, "the file is cut off: its last row is missing")
 
 
 def _line(row: Sequence[str], number: int) -> SettlementLine:
     if len(row) != len(COLUMNS) or row[0] not in _MOVEMENTS:
-        raise malformed(number, f"it is none of {', '.join(_MOVEMENTS)} with {len(COLUMNS)} values")
+        raise _wrong(number, f"it is none of {', '.join(_MOVEMENTS)} with {len(COLUMNS)} values")
     _, named, currency, amount, interchange, scheme, acquirer, booked_at = row
     sign, is_reversal = _MOVEMENTS[row[0]]
+    place = f"line {number}"
     return SettlementLine(
         number=number,
         operation_id=named_operation(named),
-        amount=amount_of(amount, currency, number) * sign,
+        amount=amount_of(amount, currency, place) * sign,
         is_reversal=is_reversal,
         fees=AcquirerFees(
-            interchange=fee_of(interchange, currency, number),
-            scheme=fee_of(scheme, currency, number),
-            acquirer=fee_of(acquirer, currency, number),
+            interchange=fee_of(interchange, currency, place),
+            scheme=fee_of(scheme, currency, place),
+            acquirer=fee_of(acquirer, currency, place),
         ),
-        booked_at=a_moment(booked_at, number),
+        booked_at=a_moment(booked_at, place),
     )
+
+
+def _wrong(number: int, rule: str) -> InvalidRequest:
+    return malformed(f"line {number}", rule)
 
 
 def _row(line: SettlementLine) -> list[str | None]:

@@ -1,6 +1,6 @@
 """What the values of a settlement report have to be, whatever its form, and how it is said if not.
 
-Law of this file: an error names the line and the rule, and never what stands there.
+Law of this file: an error names the place and the rule, and never what stands there.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _OPERATION: Final = re.compile(r"op_[0-7][0-9a-hjkmnp-tv-z]{25}")
 _REFERENCE_LENGTH: Final = 100
 
 
-def malformed(line: int, rule: str) -> InvalidRequest:
-    """The error for a file that holds no report."""
+def malformed(place: str, rule: str) -> InvalidRequest:
+    """The error for a file that holds no report; `place` is such as `line 3`."""
     return InvalidRequest(
-        f"line {line} of the report: {rule}. Nothing was booked",
+        f"{place} of the report: {rule}. Nothing was booked",
         code=ErrorCode.REPORT_MALFORMED,
         field="report",
     )
@@ -36,37 +36,37 @@ def named_operation(text: str) -> str | None:
     return text if _OPERATION.fullmatch(text) else None
 
 
-def a_reference(text: str, line: int) -> str:
+def a_reference(text: str, place: str) -> str:
     """The bank's name for a report; of one that could be a card number, what follows from it."""
     if looks_like_card_number(text):
         return settlement_id(text)
-    return _kept_to(lambda: clean_text(text, field="its name", max_length=_REFERENCE_LENGTH), line)
+    return _kept_to(lambda: clean_text(text, field="its name", max_length=_REFERENCE_LENGTH), place)
 
 
-def amount_of(text: str, currency: str, line: int) -> Money:
+def amount_of(text: str, currency: str, place: str) -> Money:
     """An amount that is more than nothing."""
-    money = fee_of(text, currency, line)
+    money = fee_of(text, currency, place)
     if not money.is_positive:
-        raise malformed(line, "the amount must be more than zero")
+        raise malformed(place, "the amount must be more than zero")
     return money
 
 
-def fee_of(text: str, currency: str, line: int) -> Money:
+def fee_of(text: str, currency: str, place: str) -> Money:
     """An amount that is not less than nothing."""
-    money = _kept_to(lambda: Money(text, currency), line)
+    money = _kept_to(lambda: Money(text, currency), place)
     if money < Money.zero(money.currency):
-        raise malformed(line, "an amount must not be negative")
+        raise malformed(place, "an amount must not be negative")
     return money
 
 
-def a_moment(text: str, line: int) -> datetime:
+def a_moment(text: str, place: str) -> datetime:
     """A time with a time zone, in UTC."""
     try:
         at = datetime.fromisoformat(text)
         return _in_utc(at)
     except (ValueError, OverflowError):
         pass
-    raise malformed(line, "a time must be as in 2026-11-25T08:30:00+00:00")
+    raise malformed(place, "a time must be as in 2026-11-25T08:30:00+00:00")
 
 
 def _in_utc(at: datetime) -> datetime:
@@ -78,13 +78,13 @@ def _in_utc(at: datetime) -> datetime:
 def plausible(report: SettlementReport) -> SettlementReport:
     """The report, if its time is one."""
     if report.since >= report.until:
-        raise malformed(1, "the report ends before it begins")
+        raise malformed("line 1", "the report ends before it begins")
     return report
 
 
-def _kept_to(read: Callable[[], T], line: int) -> T:
+def _kept_to(read: Callable[[], T], place: str) -> T:
     try:
         return read()
     except InvalidRequest as error:
         rule = error.message
-    raise malformed(line, rule)
+    raise malformed(place, rule)
