@@ -3,44 +3,54 @@
 What is read of it, in the words of its schema (any version, for these names have stayed):
 
     Stmt/Id                             the report's name
-    Stmt/FrToDt/FrDtTm, ToDtTm          the time that it is about
-    Stmt/Ntry                           one movement of the account, net of charges
+    Stmt/FrToDt/FrDtTm, ToDtTm          the time that it is about; else the days of its entries
+    Stmt/TxsSummry/TtlNtries/NbOfNtries how many entries there have to be
+    Stmt/Ntry                           one movement of the account, after charges
+      Sts                               what is not BOOK has not happened yet, and is left out
       Amt, CdtDbtInd, RvslInd, BookgDt
-      NtryDtls/TxDtls                   one payment in it
-        Refs/EndToEndId                 our operation
-        Amt, CdtDbtInd                  its amount before charges
+      NtryDtls/TxDtls                   one payment in it; an entry without is one itself
+        Refs/EndToEndId, InstrId, TxId  our operation, if one of them is
+        Amt, CdtDbtInd                  its amount, before charges or after: the sum tells
         Chrgs/Rcrd: Amt, Tp/Prtry/Id    what the bank keeps: INTERCHANGE, SCHEME; others its own
 
 Law of this file: an entry is the sum of what it details, or the file is refused. Documents that
-declare entities or a type are refused by the parser.
+declare entities or a type are refused by the parser. One entry is in memory at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Final
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 
+from attrs import frozen
 from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+from defusedxml.ElementTree import DefusedXMLParser
 
 from payplatform._domain.money import Money
 from payplatform.banks._settlement_fields import (
-    a_moment,
     a_reference,
-    amount_of,
-    fee_of,
     malformed,
     named_operation,
     plausible,
 )
+from payplatform.errors import ErrorCode, InvalidRequest
 from payplatform.ports import AcquirerFees, SettlementLine, SettlementReport
 
 _NAMESPACE: Final = "{urn:iso:std:iso:20022:tech:xsd:camt.053."
-_KINDS: Final = {"INTERCHANGE": "interchange", "SCHEME": "scheme"}
 _HEAD: Final = "the head"
+_KINDS: Final = {"INTERCHANGE": "interchange", "SCHEME": "scheme"}
 _SIGNS: Final = {"CRDT": 1, "DBIT": -1}
+_READ: Final = frozenset({"Ntry", "Stmt"})
+_CHUNK: Final = 1 << 16
+_BOOKED: Final = "BOOK"
+_TRUE: Final = ("true", "1")
+_FALSE: Final = ("false", "0")
+_REFS: Final = ("Refs/EndToEndId", "Refs/InstrId", "Refs/TxId")
+_DAY: Final = timedelta(days=1)
+_LAST_SECOND: Final = 59
 
 
 def read(raw: bytes) -> SettlementReport:
@@ -48,25 +58,108 @@ def read(raw: bytes) -> SettlementReport:
 
     Raises:
         InvalidRequest: `report_malformed`: it holds none, and the message names the line of the
-            file, or the transaction.
+            file, or the entry.
     """
-    statement = _the(_parsed(raw), "BkToCstmrStmt/Stmt", _HEAD)
+    lines: list[SettlementLine] = []
+    statement, entries = None, 0
+    for element in _elements(raw):
+        if statement is not None:
+            raise malformed(_HEAD, "there must be one BkToCstmrStmt/Stmt")
+        if element.tag == "Stmt":
+            statement = _Part(element)
+            continue
+        entries += 1
+        lines += _lines(_Part(element, f"entry {entries}"), after=len(lines))
+        element.clear()
+    if statement is None:
+        raise malformed(_HEAD, "there must be one BkToCstmrStmt/Stmt")
+    if statement.text("TxsSummry/TtlNtries/NbOfNtries") not in (None, str(entries)):
+        raise malformed(_HEAD, f"it says another number of entries than {entries}")
+    since, until = _time(statement, lines)
     return plausible(
         SettlementReport(
-            reference=a_reference(_text(statement, "Id", _HEAD), _HEAD),
-            since=a_moment(_text(statement, "FrToDt/FrDtTm", _HEAD), _HEAD),
-            until=a_moment(_text(statement, "FrToDt/ToDtTm", _HEAD), _HEAD),
-            lines=tuple(_lines(statement)),
+            reference=a_reference(statement.text("Id") or "", _HEAD),
+            since=since,
+            until=until,
+            lines=tuple(lines),
             digest=sha256(raw).digest(),
         )
     )
 
 
-def _parsed(raw: bytes) -> Element:
-    """The document, without its namespace."""
+@frozen
+class _Part:
+    """An element of the document, and what an error calls the place."""
+
+    element: Element
+    place: str = _HEAD
+
+    def text(self, *paths: str) -> str | None:
+        """What stands at the first of these paths that is there."""
+        found = (self.element.findtext(path) for path in paths)
+        return next((text.strip() for text in found if text is not None), None)
+
+    def all(self, path: str) -> list[_Part]:
+        """Every element at a path."""
+        return [_Part(element, self.place) for element in self.element.findall(path)]
+
+    def amount(self, path: str) -> Money:
+        """The amount at a path; it is never negative, for which way it went is said beside it."""
+        found = self.element.find(path)
+        if found is None:
+            raise malformed(self.place, f"there must be {path}")
+        amount = Money((found.text or "").strip(), found.get("Ccy") or "")
+        if amount.amount_minor < 0:
+            raise malformed(self.place, "an amount must not be negative")
+        return amount
+
+    def sign(self, otherwise: str | None = None) -> int:
+        """Which way its money went."""
+        sign = _SIGNS.get(self.text("CdtDbtInd") or otherwise or "")
+        if sign is None:
+            raise malformed(self.place, "CdtDbtInd must be CRDT or DBIT")
+        return sign
+
+
+class _Builder:
+    """Builds elements without their namespace, and hands over those that are to be read."""
+
+    def __init__(self) -> None:
+        self._tree = TreeBuilder()
+        self._is_begun = False
+        self._ended: list[Element] = []
+        self.data = self._tree.data
+        self.close = self._tree.close
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        """An element begins; the first one says what the document is."""
+        if not (self._is_begun or tag.startswith(_NAMESPACE)):
+            raise malformed("line 1", "it is no camt.053")
+        self._is_begun = True
+        self._tree.start(tag.rpartition("}")[2], attributes)
+
+    def end(self, tag: str) -> None:
+        """An element ends."""
+        element = self._tree.end(tag.rpartition("}")[2])
+        if element.tag in _READ:
+            self._ended.append(element)
+
+    def ended(self) -> list[Element]:
+        """What has ended since it was asked for last."""
+        ended, self._ended = self._ended, []
+        return ended
+
+
+def _elements(raw: bytes) -> Iterator[Element]:
+    """Each entry when it has ended, and the statement after its entries."""
     line, rule = 1, "documents with a type or entities of their own are refused"
+    builder = _Builder()
+    parser = DefusedXMLParser(target=builder, forbid_dtd=True)
     try:
-        document = fromstring(raw, forbid_dtd=True)
+        for start in range(0, len(raw), _CHUNK):
+            parser.feed(raw[start : start + _CHUNK])
+            yield from builder.ended()
+        parser.close()
     except DefusedXmlException:
         pass
     except ParseError as error:
@@ -74,81 +167,106 @@ def _parsed(raw: bytes) -> Element:
     except (ValueError, LookupError):
         rule = "it is in an encoding that nobody knows"
     else:
-        if document.tag.startswith(_NAMESPACE):
-            return _bare(document)
-        rule = "it is no camt.053"
+        return
     raise malformed(f"line {line}", rule)
 
 
-def _bare(document: Element) -> Element:
-    for element in document.iter():
-        element.tag = element.tag.partition("}")[2]
-    return document
+def _lines(entry: _Part, *, after: int) -> list[SettlementLine]:
+    """The lines of an entry; where its amounts do not go together, that is said with its place."""
+    status = entry.text("Sts/Cd", "Sts")
+    if not status:
+        raise malformed(entry.place, "there must be one Sts")
+    if status != _BOOKED:
+        return []
+    try:
+        return list(_booked_lines(entry, after))
+    except InvalidRequest as error:
+        if error.code is ErrorCode.REPORT_MALFORMED:
+            raise
+        rule = error.message
+    raise malformed(entry.place, rule)
 
 
-def _lines(statement: Element) -> Iterator[SettlementLine]:
-    number = 0
-    for entry in statement.iterfind("Ntry"):
-        details = entry.findall("NtryDtls/TxDtls")
-        if not details:
-            raise malformed(_at(number + 1), "an entry must detail its transactions")
-        lines = [_line(entry, one, number + at) for at, one in enumerate(details, start=1)]
-        number += len(details)
-        net = sum((line.amount - line.fees.total for line in lines), Money.zero(_currency(lines)))
-        if net != _signed(entry, _at(number)):
-            raise malformed(_at(number), "what an entry details does not add up to it")
-        yield from lines
+def _booked_lines(entry: _Part, after: int) -> Iterator[SettlementLine]:
+    at = _moment(entry.text("BookgDt/DtTm", "BookgDt/Dt"), entry.place)
+    details = entry.all("NtryDtls/TxDtls") or [entry]
+    currency = entry.amount("Amt").currency
+    fees = [_fees(one, currency) for one in details]
+    amounts = _before_charges(entry, details, fees)
+    for number, (one, amount, kept) in enumerate(zip(details, amounts, fees, strict=True), 1):
+        yield SettlementLine(
+            number=after + number,
+            operation_id=_operation(one),
+            amount=amount,
+            is_reversal=entry.text("RvslInd") in _TRUE,
+            fees=kept,
+            booked_at=at,
+        )
 
 
-def _currency(lines: list[SettlementLine]) -> str:
-    first, *others = {line.amount.currency for line in lines}
-    if others:
-        raise malformed(_at(lines[-1].number), "an entry must be in one currency")
-    return first
+def _before_charges(
+    entry: _Part, details: Sequence[_Part], fees: Sequence[AcquirerFees]
+) -> list[Money]:
+    """What each transaction has moved before charges.
+
+    Some banks tell it so, others after charges: what the entry comes to tells which.
+    """
+    net = _moved(entry, entry)
+    is_one = len(details) == 1 and details[0].text("Amt") is None
+    told = [net] if is_one else [_moved(one, entry) for one in details]
+    nothing = Money.zero(net.currency)
+    kept = sum((fee.total for fee in fees), nothing)
+    if sum(told, nothing) - kept == net:
+        return told
+    if sum(told, nothing) == net:
+        return [amount + fee.total for amount, fee in zip(told, fees, strict=True)]
+    raise malformed(entry.place, "what an entry details does not add up to it")
 
 
-def _line(entry: Element, details: Element, number: int) -> SettlementLine:
-    place = _at(number)
-    amount = _signed(details, place)
-    return SettlementLine(
-        number=number,
-        operation_id=named_operation(details.findtext("Refs/EndToEndId") or ""),
-        amount=amount,
-        is_reversal=entry.findtext("RvslInd") in ("true", "1"),
-        fees=_fees(details, amount.currency, place),
-        booked_at=a_moment(_text(entry, "BookgDt/DtTm", place), place),
-    )
+def _moved(part: _Part, entry: _Part) -> Money:
+    amount = part.amount("Amt" if part.text("Amt") is not None else "AmtDtls/TxAmt/Amt")
+    if not amount:
+        raise malformed(entry.place, "the amount must be more than zero")
+    return amount * part.sign(entry.text("CdtDbtInd"))
 
 
-def _at(number: int) -> str:
-    return f"transaction {number}"
-
-
-def _fees(details: Element, currency: str, place: str) -> AcquirerFees:
+def _fees(part: _Part, currency: str) -> AcquirerFees:
+    """What was kept of a transaction; version 02 has charges without records."""
     fees = dict.fromkeys(("interchange", "scheme", "acquirer"), Money.zero(currency))
-    for record in details.iterfind("Chrgs/Rcrd"):
-        charged = _the(record, "Amt", place)
-        if charged.get("Ccy") != currency:
-            raise malformed(place, "a charge must be in the currency of what it is for")
-        kind = _KINDS.get(record.findtext("Tp/Prtry/Id") or "", "acquirer")
-        fees[kind] += fee_of(charged.text or "", currency, place)
+    charges = part.all("Chrgs/Rcrd") or [
+        one for one in part.all("Chrgs") if one.text("Amt") is not None
+    ]
+    for charge in charges:
+        if charge.text("ChrgInclInd") in _FALSE:
+            continue  # It is an entry of its own.
+        kind = _KINDS.get(charge.text("Tp/Prtry/Id") or "", "acquirer")
+        fees[kind] -= charge.amount("Amt") * charge.sign("DBIT")
     return AcquirerFees(**fees)
 
 
-def _signed(element: Element, place: str) -> Money:
-    amount = _the(element, "Amt", place)
-    sign = _SIGNS.get(_text(element, "CdtDbtInd", place))
-    if sign is None:
-        raise malformed(place, "CdtDbtInd must be CRDT or DBIT")
-    return amount_of(amount.text or "", amount.get("Ccy") or "", place) * sign
+def _operation(part: _Part) -> str | None:
+    named = (named_operation(part.text(path) or "") for path in _REFS)
+    return next((operation_id for operation_id in named if operation_id is not None), None)
 
 
-def _text(element: Element, path: str, place: str) -> str:
-    return _the(element, path, place).text or ""
+def _time(statement: _Part, lines: Sequence[SettlementLine]) -> tuple[datetime, datetime]:
+    """The time that a statement is about; where it does not say, the days of its entries."""
+    if statement.text("FrToDt/FrDtTm") is None and lines:
+        days = [line.booked_at.replace(hour=0, minute=0, second=0, microsecond=0) for line in lines]
+        return min(days), max(days) + _DAY
+    since, until = (
+        _moment(statement.text(f"FrToDt/{name}"), _HEAD) for name in ("FrDtTm", "ToDtTm")
+    )
+    # Many a bank writes 23:59:59 for the end of a day: that second counts.
+    is_last = until.second == _LAST_SECOND
+    return since, until.replace(microsecond=0) + timedelta(seconds=1) if is_last else until
 
 
-def _the(element: Element, path: str, place: str) -> Element:
-    found = element.findall(path)
-    if len(found) != 1:
-        raise malformed(place, f"there must be one {path}")
-    return found[0]
+def _moment(text: str | None, place: str) -> datetime:
+    """A time, or the beginning of a day: in UTC where no time zone is named, as often here."""
+    try:
+        at = datetime.fromisoformat(text or "")
+        return at.replace(tzinfo=UTC) if at.utcoffset() is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise malformed(place, "a time must be as in 2026-11-25T08:30:00+00:00")
