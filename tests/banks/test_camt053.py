@@ -178,7 +178,7 @@ def test_two_statements_in_one_file_are_refused() -> None:
     assert caught.value.code is ErrorCode.REPORT_MALFORMED
 
 
-@pytest.mark.parametrize("amount", ["-19.87", "0.00", "", "19.870", "1e3"])
+@pytest.mark.parametrize("amount", ["-19.87", "0.00", "", "19.871", "1e3"])
 def test_an_amount_is_plain_and_more_than_nothing(amount: str) -> None:
     assert refused(entry(amount)).startswith("entry 1 of")
 
