@@ -131,6 +131,8 @@ def _kind(look: Look, report: SettlementReport, *, is_told: bool) -> DifferenceK
         return DifferenceKind.DUPLICATE
     if line.amount != expected(operation, is_reversal=line.is_reversal):
         return DifferenceKind.AMOUNT_DIFFERS
+    if line.is_reversal and not _was_settled(look):
+        return DifferenceKind.MISSING_AT_BANK
     return DifferenceKind.LATE if line.booked_at < report.since else None
 
 
@@ -139,6 +141,12 @@ def _has_moved(operation: Operation, line: SettlementLine) -> bool:
     if line.is_reversal and operation.state is not OperationState.REVERSED:
         return False
     return moves(operation) and operation.state in _HAS_MOVED
+
+
+def _was_settled(look: Look) -> bool:
+    """Whether a report has told of the movement that a reversal takes back."""
+    named = look.line.operation_id
+    return any(event.type == SETTLED and event.operation_id == named for event in look.history)
 
 
 def _told(look: Look) -> frozenset[tuple[str, str]]:
@@ -340,5 +348,6 @@ def _booked(
         ),
     )
     after = evolve(payment, version=event.number, facts=payment.facts + change, updated_at=now)
-    told = evolve(operation, epoch=operation.epoch + 1, settlement_id=settlement.id, updated_at=now)
+    # Its time stays: it says when the operation became what it is, which a report is searched by.
+    told = evolve(operation, epoch=operation.epoch + 1, settlement_id=settlement.id)
     return (after, told), event
