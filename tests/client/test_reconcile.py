@@ -26,6 +26,7 @@ from payplatform import (
     Reconciliation,
     StorageUnavailable,
 )
+from payplatform._domain.matching import Look, Suspense, booking, fit, opening
 from payplatform.banks.settlement_files import read_report
 from payplatform.banks.simulated import Fault
 from payplatform.ports import SettlementLine, SettlementReport
@@ -135,6 +136,15 @@ def test_what_is_no_report_is_refused(bad: dict[str, Any]) -> None:
 
     assert caught.value.code is ErrorCode.TYPE_INVALID
     till.close()
+
+
+def test_lines_are_told_apart_by_their_numbers(till: Till) -> None:
+    till.sold("20")
+    report = reported(till)
+    with pytest.raises(InvalidRequest) as caught:
+        till.shop.reconcile(with_lines(report, *report.lines, *report.lines))
+
+    assert caught.value.code is ErrorCode.VALUE_INVALID
 
 
 PLANTED: dict[str, tuple[DifferenceKind, Callable[[SettlementLine], list[SettlementLine]]]] = {
@@ -351,6 +361,48 @@ def test_a_run_that_was_broken_off_is_taken_up(commits: int) -> None:
     assert settled(till) == settled(whole)
     assert till.pay.doctor().ok
     whole.close()
+    till.close()
+
+
+class Outrun(MemoryStorage):
+    """A store in which something else happens just before the next commit but one."""
+
+    meanwhile: Callable[[], object] | None = None
+    passing = 1
+
+    def commit(self, changes: Any) -> None:
+        if self.meanwhile is not None and not self.passing:
+            act, self.meanwhile = self.meanwhile, None
+            act()
+        elif self.meanwhile is not None:
+            self.passing -= 1
+        super().commit(changes)
+
+
+def test_a_line_is_never_both_booked_and_in_suspense() -> None:
+    """Another run puts it into suspense after this one has seen what it is for."""
+    till = Till()
+    store = Outrun()
+    till.pay = PayPlatform(storage=store, bank=till.bank, keys=till.keys, now=till.clock)
+    till.merchant_id = till.pay.merchants.create(name="Acme").id
+    till.shop = till.pay.merchant(till.merchant_id)
+    till.sold("20")
+    report = reported(till)
+    opened, _ = opening(report, till.merchant_id, now=till.now, new_id=lambda kind: kind)
+    line = report.lines[0]
+    unclear = Look(line=line, operation=None, payment=None)
+    slow = Suspense(settlement=opened, lines={})
+    ids = iter(f"evt_{number:026d}" for number in range(9))
+    changes, _ = booking(
+        [fit(unclear, report, slow)], slow, now=till.now, new_id=lambda _kind: next(ids)
+    )
+    assert changes is not None
+
+    store.meanwhile = lambda: store.commit(changes)
+    assert till.shop.reconcile(report).ok
+    assert shown(till, "suspense") == eur("0")
+    assert shown(till, "bank_cash") == eur("19.88")
+    assert till.pay.doctor().ok
     till.close()
 
 

@@ -75,23 +75,23 @@ class Reconciling:
             StorageUnavailable: the store failed. Run it again.
         """
         suspense = self._opened(merchant_id, report)
-        fits: list[Fit] = []
-        booked = 0
+        differences: list[Difference] = []
+        matched = booked = 0
         for start in range(0, len(report.lines), _STRETCH):
             stretch = report.lines[start : start + _STRETCH]
-            suspense, found = self._taken(report, suspense, stretch)
-            fits += found
-            booked += sum(not (one.is_booked or one.is_suspense) for one in found)
+            suspense, fits = self._taken(report, suspense, stretch)
+            differences += [one.difference for one in fits if one.difference is not None]
+            matched += sum(not one.is_suspense for one in fits)
+            booked += sum(not (one.is_suspense or one.is_booked) for one in fits)
             if progress is not None:
                 progress(start + len(stretch), len(report.lines))
-        wrong = [one.difference for one in fits if one.difference is not None]
         return Reconciliation(
             settlement_id=suspense.settlement.id,
             reference=report.reference,
             line_count=len(report.lines),
-            matched=sum(not one.is_suspense for one in fits),
+            matched=matched,
             booked=booked,
-            differences=(*wrong, *self._missing(merchant_id, report)),
+            differences=(*differences, *self._missing(merchant_id, report)),
         )
 
     def _opened(self, merchant_id: str, report: SettlementReport) -> Suspense:

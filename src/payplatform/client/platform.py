@@ -362,9 +362,10 @@ class MerchantClient:
             What was matched, and every difference.
 
         Raises:
-            InvalidRequest: `type_invalid`: that is no report; `report_of_another`: it says that it
-                is another merchant's; `report_changed`: a report of that name has said something
-                else before. Nothing was booked.
+            InvalidRequest: `type_invalid`: that is no report; `value_invalid`: two of its lines
+                have one number; `report_of_another`: it says that it is another merchant's;
+                `report_changed`: a report of that name has said something else before. Nothing was
+                booked.
             Conflict: others kept changing the same payments. Reconcile it again.
             StorageUnavailable: the store failed. Reconcile it again.
         """
@@ -375,6 +376,10 @@ class MerchantClient:
         if report.merchant_id not in (None, self.id):
             raise InvalidRequest(
                 "report is another merchant's", code=ErrorCode.REPORT_OF_ANOTHER, field="report"
+            )
+        if len({line.number for line in report.lines}) < len(report.lines):
+            raise InvalidRequest(
+                "report has two lines of one number", code=ErrorCode.VALUE_INVALID, field="report"
             )
         return self._engine().reconciling.run(self.id, report, progress)
 
