@@ -35,6 +35,8 @@ from payplatform._domain.declines import (
     MASTERCARD_DECLINES,
     MERCHANT_ADVICE,
 )
+from payplatform._domain.dispute_reasons import DISPUTE_REASONS, DisputeReason
+from payplatform._domain.disputes import HOLDINGS
 from payplatform._domain.events import EVENT_TYPES
 from payplatform._domain.invariants import CAUSES
 from payplatform._domain.ledger import RULES as POSTING_RULES
@@ -252,6 +254,31 @@ def merchant_advice() -> str:
     """What Mastercard's advice codes mean here."""
     rows = [(code(c), code(r.advice), _wait(r.retry_after)) for c, r in MERCHANT_ADVICE.items()]
     return table(["advice code", "advice", "wait"], rows)
+
+
+# disputes
+
+
+@section("dispute-states")
+def dispute_states() -> str:
+    """What each state of a dispute means for the money."""
+    yes_no = {True: "yes", False: "no"}
+    rows = [(code(s), yes_no[h.held], yes_no[h.lost]) for s, h in HOLDINGS.items()]
+    return table(["state", "held", "lost"], rows)
+
+
+@section("dispute-reasons")
+def dispute_reasons() -> str:
+    """What the schemes' codes come down to."""
+    brands = list(dict.fromkeys(brand for brand, _ in DISPUTE_REASONS))
+    rows = []
+    for reason in DisputeReason:
+        listed = [
+            " ".join(c for (b, c), r in DISPUTE_REASONS.items() if (b, r) == (brand, reason))
+            for brand in brands
+        ]
+        rows.append((code(reason), reason.words, *listed))
+    return table(["reason", "in words", *brands], rows)
 
 
 # the books

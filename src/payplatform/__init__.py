@@ -3,6 +3,8 @@
 from payplatform._domain.audit import AuditEntry, AuditKind, AuditOutcome, ChainHead, ChainReport
 from payplatform._domain.cards import Brand, Card
 from payplatform._domain.declines import Advice, Decline, DeclineCode, DeclineKind
+from payplatform._domain.dispute_reasons import DisputeReason
+from payplatform._domain.disputes import Dispute, DisputeState
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import Account, Entry, Posting
 from payplatform._domain.limits import Limit, RetryRule
@@ -11,6 +13,7 @@ from payplatform._domain.operations import Initiator, Operation, OperationKind, 
 from payplatform._domain.payments import Action, Payment, PaymentStatus
 from payplatform._domain.records import Customer, Merchant, PaymentMethod, Verification
 from payplatform._domain.settlements import Difference, DifferenceKind, Reconciliation
+from payplatform._engine.disputes import DisputeLooks, DueReport
 from payplatform._engine.doctor import DoctorReport
 from payplatform._engine.recovery import RecoveryReport
 from payplatform._engine.settings import Settings
@@ -53,7 +56,12 @@ __all__ = [
     "Declined",
     "Difference",
     "DifferenceKind",
+    "Dispute",
+    "DisputeLooks",
+    "DisputeReason",
+    "DisputeState",
     "DoctorReport",
+    "DueReport",
     "Entry",
     "ErrorCode",
     "Event",

@@ -81,6 +81,10 @@ class ErrorCode(StrEnum):
     NO_STORED_CREDENTIAL = "no_stored_credential"
     NOT_IN_REVIEW = "not_in_review"
     CONTRADICTS_BOOKS = "contradicts_books"
+    DISPUTE_NOT_OPEN = "dispute_not_open"
+    DISPUTE_ANSWERED = "dispute_answered"
+    DISPUTE_ANSWER_REFUSED = "dispute_answer_refused"
+    EVIDENCE_OVERDUE = "evidence_overdue"
     REVEAL_NOT_ALLOWED = "reveal_not_allowed"
     CLIENT_CLOSED = "client_closed"
     # of LimitExceeded

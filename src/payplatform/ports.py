@@ -20,6 +20,7 @@ from payplatform._domain.changes import (
     Record,
     Subject,
 )
+from payplatform._domain.disputes import Dispute, DisputeNews, DisputeState
 from payplatform._domain.events import Event
 from payplatform._domain.invariants import Finding
 from payplatform._domain.ledger import Account, PlaceInBooks, Posting
@@ -56,6 +57,7 @@ R = TypeVar(
     PaymentMethod,
     Payment,
     Operation,
+    Dispute,
     Settlement,
     SealedCard,
     WrappedKey,
@@ -70,8 +72,10 @@ class Filter:
         customer_id: of payments and payment methods.
         payment_method_id: of payments.
         subject_id: of operations: those whose subject it is, be it a payment or a payment method.
+        payment_id: of disputes.
+        bank_dispute_id: of disputes.
         statuses: of payments; empty means any.
-        states: of operations; empty means any.
+        states: of operations and disputes; empty means any.
         created_from: created at this time or later.
         created_before: created before this time.
         reference: of payments, exactly.
@@ -84,8 +88,10 @@ class Filter:
     customer_id: str | None = None
     payment_method_id: str | None = None
     subject_id: str | None = None
+    payment_id: str | None = None
+    bank_dispute_id: str | None = None
     statuses: frozenset[PaymentStatus] = frozenset()
-    states: frozenset[OperationState] = frozenset()
+    states: frozenset[OperationState] | frozenset[DisputeState] = frozenset()
     created_from: datetime | None = None
     created_before: datetime | None = None
     reference: str | None = None
@@ -119,6 +125,7 @@ EVERY_LINE = LineFilter()
 
 EXACTLY = (
     *("customer_id", "payment_method_id", "subject_id", "reference"),
+    *("payment_id", "bank_dispute_id"),
     *("key_version", "fingerprint_version", "card_fingerprint"),
 )
 """The conditions of a filter that a record meets when its attribute of that name is equal."""
@@ -227,6 +234,10 @@ class Storage(Protocol):
         """Payments of all merchants whose `lapses_at` is `now` or earlier, longest due first."""
         ...
 
+    def due_disputes(self, now: datetime, *, limit: int) -> Sequence[Dispute]:
+        """Disputes of all merchants whose `next_look_at` is `now` or earlier, longest due first."""
+        ...
+
     def outbox(self, *, limit: int) -> Sequence[Event]:
         """Events of all merchants that were committed and not yet marked, oldest commit first."""
         ...
@@ -293,9 +304,9 @@ class Storage(Protocol):
         that none is stored. A removed record is deleted if the stored version equals its own. One
         that is needed is left alone, and has to be there with the stored version equal to its own.
         Unique are: (merchant, kind, id); an operation's (merchant, idempotency key); a payment
-        method's (merchant, customer, fingerprint) where both are given; an event's (merchant,
-        subject, number); a posting's (merchant, subject, event number, line); an audit entry's
-        (merchant, id). Each event also enters the outbox.
+        method's (merchant, customer, fingerprint) where both are given; a dispute's (merchant,
+        bank_dispute_id); an event's (merchant, subject, number); a posting's (merchant, subject,
+        event number, line); an audit entry's (merchant, id). Each event also enters the outbox.
 
         Raises:
             Conflict: a guard was stale or a unique thing was there; nothing was written.
@@ -478,6 +489,9 @@ __all__ = [
     "Changes",
     "Check",
     "Customer",
+    "Dispute",
+    "DisputeNews",
+    "DisputeState",
     "Event",
     "Filter",
     "Finding",

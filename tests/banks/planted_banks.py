@@ -389,6 +389,17 @@ class TestVerifiesAnything(Planted):
     caught_by = ("test_a_verification_finds_a_bad_card",)
 
 
+class TestTakesAnyAnswer(Planted):
+    class adapter(Wrapper):  # noqa: N801
+        def send(self, request: BankRequest, *, timeout_s: float) -> BankReply:
+            reply = super().send(request, timeout_s=timeout_s)
+            if request.dispute_id is not None:
+                return evolve(reply, outcome=APPROVED, decline=None)
+            return reply
+
+    caught_by = ("test_an_answer_to_no_dispute_is_declined",)
+
+
 class TestDropsTheNetworksId(Planted):
     class adapter(Wrapper):  # noqa: N801
         def send(self, request: BankRequest, *, timeout_s: float) -> BankReply:

@@ -33,7 +33,8 @@ def test_there_are_all_the_commands() -> None:
     assert [
         *("demo", "init", "cards"),
         *("charge", "authorize", "capture", "void", "refund", "retry", "resume"),
-        *("list", "show", "recover", "unresolved", "resolve", "reconcile", "doctor", "vault"),
+        *("list", "show", "disputes", "recover", "unresolved", "resolve", "reconcile", "doctor"),
+        "vault",
     ] == COMMANDS
 
 

@@ -15,7 +15,7 @@ from attrs import evolve
 from typeid import TypeID
 
 from payplatform import Account, Card, ChainHead, ErrorCode, Event, Initiator, Money, PaymentStatus
-from payplatform.ports import BankNotice, BankReply, ReplyOutcome
+from payplatform.ports import BankNotice, BankReply, DisputeNews, DisputeState, ReplyOutcome
 
 HUGE = "x" * 10_000_000
 HUGE_MARKS = "e" + "\u0301" * 5_000_000
@@ -140,7 +140,7 @@ EXPECTED_HEAD = (
 @cache
 def identifier(prefix: str, *, optional: bool = False) -> tuple[Bad, ...]:
     good, malformed = an_id(prefix), ErrorCode.ID_MALFORMED
-    kinds = {"mer", "cus", "pm", "pay", "op", "evt", "tok"} - {prefix}
+    kinds = {"mer", "cus", "pm", "pay", "op", "evt", "tok", "dsp"} - {prefix}
     return (
         *objects(ErrorCode.TYPE_INVALID, without=("None",) if optional else ()),
         *(Bad(f"{kind}_", an_id(kind), ErrorCode.ID_WRONG_KIND) for kind in sorted(kinds)),
@@ -415,6 +415,12 @@ TIME = (
     Bad("text", "2030-01-01T00:00:00Z", ErrorCode.TYPE_INVALID),
 )
 
+NOT_TO_COME = (
+    *TIME,
+    Bad("to come", datetime(2031, 1, 1, tzinfo=UTC), ErrorCode.VALUE_INVALID),
+    Bad("the end of time", datetime.max.replace(tzinfo=UTC), ErrorCode.VALUE_INVALID),
+)
+
 OUTCOME = (
     *objects(ErrorCode.VALUE_INVALID),
     *(
@@ -478,12 +484,28 @@ def _noticed(part: str, rows: tuple[Bad, ...]) -> tuple[Bad, ...]:
 
     def with_value(value: Any) -> BankNotice:
         if part != "reply.operation_id":
-            return evolve(_NOTICE, **{part: value})
+            return evolve(_NOTICE, **{part.partition(".")[0]: value})
         return evolve(_NOTICE, reply=evolve(_APPROVED, operation_id=value))
 
     return tuple(
         Bad(f"{part}: {row.label}", with_value(row.value), row.code, f"notice.{part}")
         for row in rows
+    )
+
+
+_NEWS = DisputeNews(
+    dispute_id="case-1",
+    state=DisputeState.OPENED,
+    amount=Money("5.00", "EUR"),
+    reason_code="10.4",
+)
+
+
+def _disputed(part: str, rows: tuple[Bad, ...]) -> tuple[Bad, ...]:
+    """A notice of a dispute with each of these as one of its parts."""
+    return _noticed(
+        f"dispute.{part}",
+        tuple(row._replace(value=evolve(_NEWS, **{part: row.value})) for row in rows),
     )
 
 
@@ -502,6 +524,27 @@ NOTICE = (
     *_noticed("reply", objects(ErrorCode.TYPE_INVALID)),
     *_noticed("reply.operation_id", identifier("op")),
     *_noticed("at", (*TIME, Bad("None", None, ErrorCode.TYPE_INVALID))),
+    *_noticed("dispute", objects(ErrorCode.TYPE_INVALID, without=("None",))),
+    *_disputed("dispute_id", text(255, optional=False)),
+    *_disputed(
+        "state", (*objects(ErrorCode.TYPE_INVALID), Bad("text", "opened", ErrorCode.TYPE_INVALID))
+    ),
+    *_disputed("amount", AMOUNT),
+    *_disputed("reason_code", text(40, optional=False)),
+    *_disputed("evidence_due_at", TIME),
+)
+
+EXHIBITS = (
+    *METADATA,
+    Bad("None", None, ErrorCode.VALUE_INVALID),
+    Bad("nothing", {}, ErrorCode.VALUE_INVALID),
+)
+
+DISPUTE_STATE = (
+    *objects(ErrorCode.VALUE_INVALID, without=("None",)),
+    Bad("no state", "closed", ErrorCode.VALUE_INVALID),
+    Bad("none of them", [], ErrorCode.VALUE_INVALID),
+    Bad("one is hostile", ["won", Hostile()], ErrorCode.VALUE_INVALID),
 )
 
 EDGES: dict[str, tuple[Any, ...]] = {
@@ -516,6 +559,7 @@ EDGES: dict[str, tuple[Any, ...]] = {
     "currency": ("usd", "JPY"),
     "email": ("a@b", "a" * 64 + "@" + "b" * 189, "\u00fc@b\u00fccher.example"),
     "evidence": ("e" * 500,),
+    "exhibits": ({"e" * 40: "e" * 500}, {f"n{n}": "" for n in range(50)}),
     "final": (True, False),
     "idempotency_key": ("!", "~" * 255),
     "initiated_by": (Initiator.CUSTOMER, "customer"),
@@ -532,6 +576,7 @@ EDGES: dict[str, tuple[Any, ...]] = {
     "reason": ("r" * 500,),
     "reference": ("r" * 100, "2030/0001"),
     "security_code": ("000", "999"),
+    "state": ("won", DisputeState.LOST, ["opened", "submitted"], iter(["accepted"])),
     "status": ("captured", PaymentStatus.VOIDED, ["captured", "voided"], iter(["failed"])),
     "timeout_s": (600, 600.0, 0.001, 1),
 }

@@ -43,6 +43,7 @@ class Counter:
         self.sold = till.sold(payment_method=self.method).id
         self.declined = till.sold(number=NO_FUNDS).id
         self.waiting = a_passed_challenge(till)
+        self.dispute = a_dispute(till)
         self.event = till.pay.events.pending(limit=1)[0]
         self.notice = a_notice(till, self.held)
         self.export = till.shop.vault.export(
@@ -109,6 +110,12 @@ class Counter:
             },
             "shop.payments.timeline": {"payment_id": self.held},
             "shop.payments.void": {"payment_id": self.held, "idempotency_key": KEY},
+            "shop.disputes.accept": {"dispute_id": self.dispute},
+            "shop.disputes.get": {"dispute_id": self.dispute},
+            "shop.disputes.submit_evidence": {
+                "dispute_id": self.dispute,
+                "exhibits": {"tracking_number": "1Z-999"},
+            },
             "shop.operations.find": {"idempotency_key": KEY},
             "shop.operations.get": {"operation_id": self.in_review},
             "shop.operations.resolve": {
@@ -133,6 +140,15 @@ def a_notice(till: Till, payment_id: str) -> BankNotice:
     operation = till.latest(till.shop.payments.get(payment_id))
     reply = till.bank.inquire(till.merchant_id, operation.id, timeout_s=1)
     return BankNotice(id="n1", merchant_id=till.merchant_id, reply=reply, at=till.clock())
+
+
+def a_dispute(till: Till) -> str:
+    """One that the bank has opened and told of."""
+    till.bank.disputes.open(till.merchant_id, till.latest(till.sold()).id)
+    [notice] = till.bank.notices()
+    till.pay.notices.apply(notice)
+    till.bank.acknowledge(notice.id)
+    return next(till.shop.disputes.list()).id
 
 
 def method_named(pay: PayPlatform, till: Till, name: str) -> Callable[..., Any]:

@@ -46,6 +46,8 @@ FOLLOWING = {
     "timeout_s": bad.TIMEOUT,
 }
 
+ANSWERING = {"dispute_id": identifier("dsp"), "timeout_s": bad.TIMEOUT}
+
 CALLER = {"actor": text(200, optional=True), "origin": text(200, optional=True)}
 
 ARGUMENTS: dict[str, dict[str, tuple[Bad, ...]]] = {
@@ -54,6 +56,7 @@ ARGUMENTS: dict[str, dict[str, tuple[Bad, ...]]] = {
     "doctor": {"after": bad.POSITION, "limit": bad.PART, "progress": bad.PROGRESS},
     "merchant": {"merchant_id": identifier("mer"), **CALLER},
     "recover": {"limit": bad.LIMIT},
+    "run_due": {"now": bad.NOT_TO_COME, "limit": bad.LIMIT},
     "merchants.create": {"name": text(200, optional=False), "metadata": bad.METADATA},
     "merchants.erase": {"merchant_id": identifier("mer"), **CALLER},
     "merchants.get": {"merchant_id": identifier("mer")},
@@ -144,6 +147,13 @@ ARGUMENTS: dict[str, dict[str, tuple[Bad, ...]]] = {
         "reason": text(500, optional=False),
         "evidence": text(500, optional=True),
     },
+    "shop.disputes.accept": ANSWERING,
+    "shop.disputes.get": {"dispute_id": identifier("dsp")},
+    "shop.disputes.list": {
+        "payment": identifier("pay", optional=True),
+        "state": bad.DISPUTE_STATE,
+    },
+    "shop.disputes.submit_evidence": {**ANSWERING, "exhibits": bad.EXHIBITS},
     "shop.journal.head": {},
     "shop.ledger.balance": {"account": bad.ACCOUNT, "currency": bad.CURRENCY, "at": bad.TIME},
     "shop.ledger.entries": {

@@ -96,6 +96,14 @@ _CENT = (
     " AND event_number = {} AND line = {}"
 )
 
+A_DISPUTE = (
+    "INSERT INTO disputes (id, merchant_id, version, payment_id, operation_id, bank_dispute_id,"
+    " state, amount_minor, currency, held_minor, brand, reason_code, told_state, told_at,"
+    " created_at, updated_at) SELECT 'dsp_x', merchant_id, 1, {1}, {2}, 'case', '{0}', 1, currency,"
+    " 1, brand, '10.4', 'opened', 0, 0, 0 FROM payments WHERE id = :payment"
+)
+"""A dispute in some state, of some payment, about some operation."""
+
 PLANTS = {
     "more captured than authorized": plant(
         "bounds",
@@ -415,6 +423,21 @@ PLANTS = {
         "journal payments {payment}",
         by="UPDATE payments SET reference = 'another' WHERE id = :payment",
         record="merchant",
+    ),
+    "a dispute that its payment does not know of": plant(
+        "disputes", "payment {payment}", by=A_DISPUTE.format("opened", ":payment", ":capture")
+    ),
+    "a dispute that was won and holds something": plant(
+        "disputes", "dispute dsp_x", by=A_DISPUTE.format("won", ":payment", ":capture")
+    ),
+    "a dispute of an operation that is not there": plant(
+        "references", "dispute dsp_x", by=A_DISPUTE.format("opened", ":payment", ":nothing")
+    ),
+    "a dispute of no payment": plant(
+        "references",
+        "dispute dsp_x",
+        by=A_DISPUTE.format("opened", ":nothing", ":capture"),
+        record="nothing",
     ),
     "a status that the facts do not lead to": plant(
         "stored_form",

@@ -27,7 +27,10 @@ from payplatform.keys.local import LocalKeyService
 from payplatform.ports import BankNotice
 from payplatform.storage.memory import MemoryStorage
 
-ROOMS = ("customers", "payment_methods", "payments", "operations", "vault", "journal", "audit")
+ROOMS = (
+    *("customers", "payment_methods", "payments", "operations", "disputes"),
+    *("vault", "journal", "audit"),
+)
 
 OTHERS: dict[str, Any] = {
     "actor": "Ada",
@@ -39,6 +42,7 @@ OTHERS: dict[str, Any] = {
     "data": b"",
     "email": "ada@example.com",
     "evidence": None,
+    "exhibits": {"tracking_number": "1Z-999"},
     "expected_head": None,
     "final": False,
     "initiated_by": "customer",
@@ -57,6 +61,7 @@ OTHERS: dict[str, Any] = {
     "reason": "looked it up",
     "reference": None,
     "security_code": None,
+    "state": None,
     "status": None,
     "timeout_s": None,
     "unused_for": timedelta(days=1),
@@ -87,10 +92,10 @@ class Recorder:
 @pytest.fixture(scope="module")
 def world() -> Iterator[tuple[MerchantClient, dict[str, str], Recorder, Callable[[str], str]]]:
     """One merchant's client, ids of another merchant for every id parameter, the store, new ids."""
-    storage = Recorder()
+    storage, bank = Recorder(), SimulatedBank()
     pay = PayPlatform(
         storage=storage,
-        bank=SimulatedBank(),
+        bank=bank,
         keys=LocalKeyService.ephemeral(),
     )
     theirs = pay.merchant(pay.merchants.create(name="Theirs").id)
@@ -101,6 +106,11 @@ def world() -> Iterator[tuple[MerchantClient, dict[str, str], Recorder, Callable
     payment = theirs.payments.authorize(
         Money("5.00", "EUR"), payment_method=method.id, idempotency_key="their-key"
     )
+    theirs.payments.capture(payment.id, idempotency_key="their-capture")
+    [_, capture] = theirs.payments.operations(payment.id)
+    bank.disputes.open(theirs.id, capture.id)
+    pay.notices.apply(bank.notices()[0])
+    [dispute] = theirs.disputes.list()
     ours = pay.merchant(pay.merchants.create(name="Ours").id)
     foreign = {
         "customer": customer.id,
@@ -108,6 +118,8 @@ def world() -> Iterator[tuple[MerchantClient, dict[str, str], Recorder, Callable
         "payment_method": method.id,
         "payment_method_id": method.id,
         "payment_id": payment.id,
+        "payment": payment.id,
+        "dispute_id": dispute.id,
         "operation_id": payment.latest_operation_id or "",
         "idempotency_key": "their-key",
     }

@@ -165,14 +165,17 @@ SETTINGS: dict[str, tuple[Bad, ...]] = {
         ),
     ),
     **{
-        f"{whose}_key_period_s": (
+        name: (
             *objects(ErrorCode.TYPE_INVALID, without=("int", "float")),
             *(
                 Bad(str(value), value, ErrorCode.VALUE_INVALID)
                 for value in (-0.1, float("nan"), float("inf"), 10**400)
             ),
         )
-        for whose in ("master", "data", "fingerprint", "retired")
+        for name in (
+            *(f"{whose}_key_period_s" for whose in ("master", "data", "fingerprint", "retired")),
+            "evidence_reminder_s",
+        )
     },
     "data_key_records": (
         *objects(ErrorCode.TYPE_INVALID, without=("int", "float")),

@@ -199,6 +199,7 @@ class PureShop:
             operations=list(self.operations.values()),
             events=self.events,
             postings=self.postings,
+            disputes=(),
         )
         return list(broken)
 

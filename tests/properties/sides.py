@@ -124,6 +124,7 @@ class Side:
             operations=operations,
             events=self._storage.events(payment.merchant_id, payment.id),
             postings=self._storage.postings(payment.merchant_id, payment.id),
+            disputes=list(self.shop(payment.merchant_id).disputes.list(payment=payment.id)),
         )
         twice = [o.id for o in operations if self.bank.effects(o.merchant_id, o.id) > 1]
         return [

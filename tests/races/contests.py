@@ -10,14 +10,24 @@ import multiprocessing
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from attrs import evolve, frozen
 
-from payplatform import MerchantClient, Money, Payment, PayPlatform, PayPlatformError
+from payplatform import (
+    Conflict,
+    ErrorCode,
+    MerchantClient,
+    Money,
+    NotAllowed,
+    Payment,
+    PayPlatform,
+    PayPlatformError,
+)
+from payplatform._engine.engine import Engine
 from payplatform.banks.simulated import SimulatedBank
 from payplatform.keys.local import LocalKeyService
 from payplatform.ports import Bank, BankReply, BankRequest
@@ -212,6 +222,36 @@ def charge_with_one_key(
     return shop.payments.charge(HUNDRED, payment_method=method_id, idempotency_key=f"race-{race}")
 
 
+def refund_or_dispute(
+    shop: MerchantClient, payment_id: str, race: int, place: int, of: int
+) -> Payment:
+    """Ask for a share back, as the merchant or as the cardholder's bank; the places take turns."""
+    share = Money.minor(all_but_one(place, of), "EUR")
+    payment = shop.payments.get(payment_id)
+    if place % 2 == 0:
+        key = f"{race}-{place}"
+        return shop.payments.refund(payment_id, share, idempotency_key=key).raise_for_decline()
+    engine = shop.payments._engine
+    bank = cast("SimulatedBank", engine.bank)
+    try:
+        bank.disputes.open(shop.id, str(payment.authorization_id), share)
+    except LookupError:
+        refused = NotAllowed("the bank refuses", code=ErrorCode.AMOUNT_EXCEEDS_REFUNDABLE)
+    else:
+        read_the_post(engine)
+        return payment
+    raise refused
+
+
+def read_the_post(engine: Engine) -> None:
+    """Apply what the bank tells; what has to wait is told again."""
+    bank = cast("SimulatedBank", engine.bank)
+    for notice in bank.notices():
+        with suppress(Conflict):
+            engine.notices.apply(notice)
+            bank.acknowledge(notice.id)
+
+
 def _among_equals(verb: str, starts: str, refused: str) -> Contest:
     return Contest(
         starts=starts,
@@ -225,6 +265,13 @@ def _among_equals(verb: str, starts: str, refused: str) -> Contest:
 CONTESTS: dict[str, Contest] = {
     "capture against capture": _among_equals("capture", "authorize", "amount_exceeds_capturable"),
     "refund against refund": _among_equals("refund", "charge", "amount_exceeds_refundable"),
+    "dispute against refund": Contest(
+        starts="charge",
+        call=refund_or_dispute,
+        winners=lambda of: of - 1,
+        losers=frozenset({"amount_exceeds_refundable", "declined"}),
+        takes=all_but_one,
+    ),
     "capture against void": Contest(
         starts="authorize",
         call=asking(any_one, "capture", "void"),

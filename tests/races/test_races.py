@@ -23,6 +23,7 @@ from contests import (
     contend,
     one_call,
     processes,
+    read_the_post,
     sleep_or_recover,
     threads,
     told_by,
@@ -76,7 +77,7 @@ def require_right_books(pay: PayPlatform, path: Path, clock: Clock) -> None:
 def taken(shop: MerchantClient) -> list[int]:
     """How much was asked for and done after each payment was started, oldest first."""
     facts = [payment.facts for payment in shop.payments.list()]
-    return [f.refunded or f.voided + f.captured for f in reversed(facts)]
+    return [f.refunded + f.disputed or f.voided + f.captured for f in reversed(facts)]
 
 
 def winners_takings(contest: Contest, told: list[str]) -> int:
@@ -95,6 +96,7 @@ def test_of_all_who_ask_for_a_cent_too_much_as_many_win_as_can(
         shared = None if callers.are_processes else pay
         where = Where(path=path, merchant_id=shop.id, shared=shared)
         told = callers.take_part(contend, contest, where, about)
+        read_the_post(pay._engine())
 
         amounts = taken(shop)
         for race in range(RACES):

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from attrs import evolve
 
 from payplatform._domain.audit import Chain, ChainHead
+from payplatform._domain.disputes import Dispute
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
 from payplatform._domain.records import Customer, Merchant, PaymentMethod
@@ -435,6 +436,32 @@ class LapsesByExpiryAlone(MemoryStorage):
     def lapsed_payments(self, now: Any, *, limit: int) -> Any:
         payments = self._all(Payment).values()
         return [p for p in payments if p.expires_at and p.expires_at <= now][:limit]
+
+
+@caught_by("test_disputes_of_all_merchants_are_due_longest_due_first")
+class LooksAtDisputesNewestFirst(MemoryStorage):
+    def due_disputes(self, now: Any, *, limit: int) -> Any:
+        return list(reversed(super().due_disputes(now, limit=99)))[:limit]
+
+
+@caught_by("test_a_dispute_is_due_by_its_latest_version")
+class RemembersWhatWasDisputed(MemoryStorage):
+    def due_disputes(self, now: Any, *, limit: int) -> Any:
+        kept = vars(self).setdefault("kept", {})
+        kept.update({d.id: d for d in self._all(Dispute).values() if d.version == 1})
+        due = [d for d in kept.values() if d.next_look_at and d.next_look_at <= now]
+        return sorted(due, key=lambda d: (d.next_look_at, d.id))[:limit]
+
+
+@caught_by("test_a_dispute_at_the_bank_is_kept_once")
+class KeepsADisputeTwice(MemoryStorage):
+    def _claim(self, record: Any, undo: Any) -> None:
+        if not isinstance(record, Dispute):
+            super()._claim(record, undo)
+
+    def _release(self, stored: Any, undo: Any) -> None:
+        if not isinstance(stored, Dispute):
+            super()._release(stored, undo)
 
 
 # -- history ---------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from payplatform._domain.audit import AuditEntry
+from payplatform._domain.disputes import Dispute
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import Posting
 from payplatform._domain.operations import Operation
@@ -22,7 +23,15 @@ from payplatform._domain.records import (
 from payplatform._domain.settlements import Settlement
 
 Record = (
-    Merchant | Customer | PaymentMethod | Payment | Operation | Settlement | SealedCard | WrappedKey
+    Merchant
+    | Customer
+    | PaymentMethod
+    | Payment
+    | Operation
+    | Dispute
+    | Settlement
+    | SealedCard
+    | WrappedKey
 )
 """What has an id, a merchant and a version."""
 

@@ -12,6 +12,7 @@ from attrs import field, fields_dict, frozen
 
 from payplatform._domain.changes import Record, Subject
 from payplatform._domain.decisions import open_entry
+from payplatform._domain.disputes import HOLDINGS, Dispute
 from payplatform._domain.events import EVENT_TYPES, Event
 from payplatform._domain.ledger import Posting, own_postings, postings_of
 from payplatform._domain.operations import (
@@ -46,6 +47,8 @@ CAUSES: Mapping[str, str] = MappingProxyType(
         "was changed, or restored from another time, without the others.",
         "operation": "The state machine does not lead there: the row was changed by hand, or by "
         "another program.",
+        "disputes": "A dispute, its payment and its event are written together: one of them was "
+        "changed, or restored from another time, without the others.",
         "receipts": "An outcome and its receipt are written together: one of them was changed, or "
         "restored from another time. A repeat of the call would be told something untrue.",
         "keys": "The unique index on keys is damaged or was taken down. A repeat may have reached "
@@ -105,6 +108,7 @@ def broken_in_payment(
     operations: Sequence[Operation],
     events: Sequence[Event],
     postings: Sequence[Posting],
+    disputes: Sequence[Dispute],
 ) -> Iterator[Finding]:
     """Every invariant that a payment breaks, with all that was committed about it at hand."""
     problems = (
@@ -115,6 +119,7 @@ def broken_in_payment(
         *_broken_open_list(payment, operations),
         *_broken_outcomes(operations, events),
         *_broken_targets(payment, operations),
+        *_broken_disputes(payment, operations, disputes),
     )
     return _findings(payment, problems)
 
@@ -214,6 +219,7 @@ _WORDS: Mapping[type, str] = MappingProxyType(
         Payment: "payment",
         Operation: "operation",
         Settlement: "settlement",
+        Dispute: "dispute",
     }
 )
 
@@ -363,6 +369,26 @@ def _broken_targets(payment: Payment, operations: Sequence[Operation]) -> Iterat
         if (operation.target_id is not None) if starts else not right:
             text = f"it works on {operation.target_id}, which is not what it can work on"
             yield _Problem("references", text, row=row_of(Operation, operation.id))
+
+
+def _broken_disputes(
+    payment: Payment, operations: Sequence[Operation], disputes: Sequence[Dispute]
+) -> Iterator[_Problem]:
+    """What disputes hold adds up to what the payment says is disputed, and is lost."""
+    held = rebuild(dispute.facts for dispute in disputes)
+    for name in ("disputed", "dispute_lost"):
+        stored, sum_ = getattr(payment.facts, name), getattr(held, name)
+        if stored != sum_:
+            text = f"{name} is {stored}, and its disputes add up to {sum_}"
+            yield _Problem("disputes", text)
+    known = {operation.id for operation in operations}
+    for dispute in disputes:
+        row = row_of(Dispute, dispute.id)
+        if dispute.operation_id not in known:
+            text = f"it is about operation {dispute.operation_id}, which is not there"
+            yield _Problem("references", text, row=row)
+        if dispute.held_minor and not HOLDINGS[dispute.state].held:
+            yield _Problem("disputes", f"it is {dispute.state}, and something is held", row=row)
 
 
 def _broken_operation(operation: Operation, subject: Subject) -> Iterator[_Problem]:

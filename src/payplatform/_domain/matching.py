@@ -16,6 +16,8 @@ from typing import Final
 from attrs import evolve, frozen
 
 from payplatform._domain.changes import Changes
+from payplatform._domain.dispute_matching import DISPUTE_SETTLED, fits_dispute, told_of
+from payplatform._domain.disputes import Dispute
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import own_postings
 from payplatform._domain.money import Money
@@ -51,13 +53,16 @@ class Look:
     Attributes:
         operation: the one that it names, if it is here.
         payment: that one's payment, if it is about one.
-        history: the payment's events, where an earlier report has told of the operation.
+        history: the payment's events, where an earlier report has told of the operation, or it is
+            about a dispute.
+        dispute: the one that it names, if it is here; then `operation` is what is disputed.
     """
 
     line: SettlementLine
     operation: Operation | None
     payment: Payment | None
     history: Sequence[Event] = ()
+    dispute: Dispute | None = None
 
 
 @frozen(kw_only=True)
@@ -102,18 +107,21 @@ def expected(operation: Operation, *, is_reversal: bool = False) -> Money:
 def fit(look: Look, report: SettlementReport, suspense: Suspense) -> Fit:
     """Lay a line beside what it names; of several things that are wrong, the first counts."""
     line, operation = look.line, look.operation
-    told = _told(look)
-    is_booked = (suspense.settlement.id, str(line.number)) in told
-    kind = _kind(look, report, is_told=bool(told) and not is_booked)
+    told, place = _told(look), (suspense.settlement.id, str(line.number))
+    is_booked = place in told
+    ours = None
+    if look.dispute is not None:
+        kind, ours = fits_dispute(line, look.dispute, look.history, report, place)
+    else:
+        kind = _kind(look, report, is_told=bool(told) and not is_booked)
+        if operation is not None and moves(operation):
+            ours = expected(operation, is_reversal=line.is_reversal)
     if kind is None:
         return Fit(look=look, is_booked=is_booked, difference=None)
-    ours = None
-    if operation is not None and moves(operation):
-        ours = expected(operation, is_reversal=line.is_reversal)
     difference = Difference(
         kind=kind,
         line=line.number,
-        operation_id=line.operation_id,
+        operation_id=look.dispute.operation_id if look.dispute else line.operation_id,
         payment_id=None if look.payment is None else look.payment.id,
         ours=ours,
         banks=line.amount,
@@ -151,6 +159,8 @@ def _was_settled(look: Look) -> bool:
 
 def _told(look: Look) -> frozenset[tuple[str, str]]:
     """The reports and lines that have told of this movement."""
+    if look.dispute is not None:
+        return frozenset(told_of(look.dispute, look.history))
     type_ = UNSETTLED if look.line.is_reversal else SETTLED
     return frozenset(
         (details["report"], details["line"])
@@ -324,19 +334,19 @@ def _explained(
 
 def _booked(
     look: Look, settlement: Settlement, *, now: datetime, new_id: Callable[[str], str]
-) -> tuple[tuple[Payment, Operation], Event]:
+) -> tuple[tuple[Payment | Operation, ...], Event]:
     """A line as it is booked to its payment."""
     line, payment, operation = look.line, look.payment, look.operation
     if payment is None or operation is None:
         raise ValueError("only what has a payment is booked to it")
-    fees = line.fees
+    fees, dispute = line.fees, look.dispute
     change = Facts(settled=line.amount.amount_minor, acquirer_fees=fees.total.amount_minor)
     event = Event(
         id=new_id("evt"),
         merchant_id=payment.merchant_id,
         subject_id=payment.id,
         number=payment.version + 1,
-        type=UNSETTLED if line.is_reversal else SETTLED,
+        type=DISPUTE_SETTLED if dispute else UNSETTLED if line.is_reversal else SETTLED,
         at=now,
         operation_id=operation.id,
         amount=line.amount,
@@ -347,9 +357,12 @@ def _booked(
             ("interchange", str(fees.interchange)),
             ("scheme", str(fees.scheme)),
             ("acquirer", str(fees.acquirer)),
+            *((("dispute", dispute.id),) if dispute else ()),
         ),
     )
     after = evolve(payment, version=event.number, facts=payment.facts + change, updated_at=now)
+    if dispute:
+        return (after,), event
     # Its time stays: it says when the operation became what it is, which a report is searched by.
     told = evolve(operation, epoch=operation.epoch + 1, settlement_id=settlement.id)
     return (after, told), event

@@ -12,6 +12,12 @@ from attrs import field, frozen
 
 from payplatform._domain.cards import Brand
 from payplatform._domain.declines import Decline
+from payplatform._domain.disputes import (
+    Dispute,
+    DisputeAnswer,
+    DisputeAnswerKind,
+    DisputeNews,
+)
 from payplatform._domain.money import Money
 from payplatform._domain.operations import Operation, StoredCredential
 from payplatform._domain.payments import Action
@@ -20,7 +26,10 @@ from payplatform._domain.secret import Secret
 
 
 class RequestKind(StrEnum):
-    """The verbs of the bank port: each operation kind, and the reversal that undoes one."""
+    """The verbs of the bank port: each operation kind, the reversal that undoes one, and answers.
+
+    The last two answer a dispute.
+    """
 
     SALE = "sale"
     AUTHORIZE = "authorize"
@@ -31,6 +40,8 @@ class RequestKind(StrEnum):
     VERIFY = "verify"
     RESUME = "resume"
     REVERSAL = "reversal"
+    SUBMIT_EVIDENCE = "submit_evidence"
+    ACCEPT_DISPUTE = "accept_dispute"
 
 
 @frozen(kw_only=True)
@@ -56,6 +67,9 @@ class BankRequest:
         target_id: the authorizing operation that a capture, void, refund, increment or resume
             works on, with the bank's own reference for it in `target_reference`.
         final: of a capture: release the rest of the authorization.
+        dispute_id: of an answer to a dispute: the bank's own id of it; `target_id` is then the
+            operation that is disputed.
+        evidence: of evidence: pairs of name and text.
     """
 
     kind: RequestKind
@@ -68,6 +82,8 @@ class BankRequest:
     card: CardDetails | None = None
     stored_credential: StoredCredential | None = None
     reference: str | None = None
+    dispute_id: str | None = None
+    evidence: tuple[tuple[str, str], ...] = ()
 
 
 class ReplyOutcome(StrEnum):
@@ -108,12 +124,15 @@ class BankNotice:
         id: the bank's; the same when it is delivered again.
         reply: what became of the operation, as an answer to it or to an inquiry would say it.
         at: when it became so, by the bank.
+        dispute: where a dispute of the operation stands. What the notice tells is then this and
+            nothing else: `reply` names the operation, which stands.
     """
 
     id: str
     merchant_id: str
     reply: BankReply
     at: datetime
+    dispute: DisputeNews | None = None
 
 
 @frozen(kw_only=True)
@@ -133,6 +152,7 @@ class BankCapabilities:
         partial_void: whether less than all that is uncaptured may be voided.
         increments: whether an authorization may be raised.
         zero_amount_verification: whether it verifies a card without moving money.
+        answers_disputes: whether it takes evidence in a dispute, or that the merchant accepts it.
         authorization_lifetime_s: how long it holds an authorization; its replies say until when.
         currency_exponents: currencies that it counts differently from ISO 4217, which its adapter
             translates; for information.
@@ -147,6 +167,7 @@ class BankCapabilities:
     partial_void: bool = False
     increments: bool = False
     zero_amount_verification: bool = False
+    answers_disputes: bool = False
     authorization_lifetime_s: float | None = None
     currency_exponents: tuple[tuple[str, int], ...] = ()
 
@@ -182,3 +203,22 @@ def reversal_of(operation: Operation) -> BankRequest:
         amount=operation.amount,
         target_id=operation.target_id,
     )
+
+
+def answer_to(dispute: Dispute, answer: DisputeAnswer) -> BankRequest:
+    """The message for an answer to a dispute: the same bytes each time."""
+    return BankRequest(
+        kind=_ANSWERS[answer.kind],
+        operation_id=answer.id,
+        merchant_id=dispute.merchant_id,
+        amount=dispute.amount,
+        target_id=dispute.operation_id,
+        dispute_id=dispute.bank_dispute_id,
+        evidence=answer.evidence,
+    )
+
+
+_ANSWERS = {
+    DisputeAnswerKind.EVIDENCE: RequestKind.SUBMIT_EVIDENCE,
+    DisputeAnswerKind.ACCEPTANCE: RequestKind.ACCEPT_DISPUTE,
+}

@@ -47,6 +47,8 @@ class SettlementLine:
     Attributes:
         number: where it stands in the file, from 1: a line of text, or a transaction of XML.
         operation_id: our operation that it names; None where it names none that could be ours.
+        dispute_id: the bank's own id of the dispute that it names, where it names one. It is looked
+            for, and never kept.
         amount: before fees, signed: what comes in is positive, what goes back is negative.
         is_reversal: whether it takes back what an earlier line of the same operation had moved.
         fees: what the acquirer keeps of it.
@@ -55,6 +57,7 @@ class SettlementLine:
 
     number: int
     operation_id: str | None
+    dispute_id: str | None = None
     amount: Money
     is_reversal: bool = False
     fees: AcquirerFees

@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 Metadata = tuple[tuple[str, str], ...]
 """Metadata in its normal form: pairs of key and value, sorted by key. `dict(metadata)` reads it."""
 
-ID_PREFIXES: Final = frozenset({"mer", "cus", "pm", "pay", "op", "evt", "tok", "po", "stl"})
+ID_PREFIXES: Final = frozenset({"mer", "cus", "pm", "pay", "op", "evt", "tok", "dsp", "po", "stl"})
 
 _MAX_METADATA_ENTRIES: Final = 50
 _MAX_METADATA_KEY: Final = 40

@@ -17,6 +17,7 @@ from attrs import frozen
 
 from payplatform._domain.audit import Chain, ChainHead, ChainReport
 from payplatform._domain.changes import Record, Subject
+from payplatform._domain.disputes import Dispute
 from payplatform._domain.events import Event
 from payplatform._domain.invariants import (
     Finding,
@@ -295,7 +296,12 @@ def _broken_in_payment(storage: Storage, payment: Payment) -> Iterator[Finding]:
     operations = _operations(storage, payment)
     events = storage.events(payment.merchant_id, payment.id)
     postings = storage.postings(payment.merchant_id, payment.id)
-    yield from broken_in_payment(payment, operations=operations, events=events, postings=postings)
+    disputes = list(
+        all_records(storage, payment.merchant_id, Dispute, Filter(payment_id=payment.id))
+    )
+    yield from broken_in_payment(
+        payment, operations=operations, events=events, postings=postings, disputes=disputes
+    )
     yield from _broken_in_operations(storage, payment, operations, events)
 
 

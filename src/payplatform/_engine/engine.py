@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from payplatform._engine.auditing import Auditing
+from payplatform._engine.disputes import Disputes
 from payplatform._engine.exchange import Exchange
 from payplatform._engine.flow import Flow
 from payplatform._engine.limits import Limits
@@ -63,7 +64,8 @@ class Engine:
             is_allowed=settings.may_reveal,
         )
         self.recovery = Recovery(exchange)
-        self.notices = Notices(exchange)
+        self.disputes = Disputes(exchange)
+        self.notices = Notices(exchange, self.disputes)
         self.reconciling = Reconciling(storage=storage, now=now, new_id=new_id)
         self.flow = Flow(
             exchange=exchange,

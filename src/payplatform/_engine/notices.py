@@ -17,6 +17,7 @@ from payplatform._domain.messages import BankNotice
 from payplatform._domain.operations import Operation, OperationKind
 from payplatform._domain.outcomes import contradicted
 from payplatform._domain.replies import read_notice
+from payplatform._engine.disputes import Disputes
 from payplatform._engine.exchange import TRIES, Exchange
 from payplatform.errors import CommitUncertain, Conflict, ErrorCode, NotFound
 
@@ -24,8 +25,9 @@ from payplatform.errors import CommitUncertain, Conflict, ErrorCode, NotFound
 class Notices:
     """Takes notices to what they change."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, disputes: Disputes) -> None:
         self._exchange = exchange
+        self._disputes = disputes
 
     def apply(self, notice: BankNotice) -> Operation:
         """Book what a notice tells, if it is news.
@@ -43,6 +45,8 @@ class Notices:
                 `version_conflict`: others kept changing it. Have it delivered again.
             StorageUnavailable: the store failed. Have it delivered again.
         """
+        if notice.dispute is not None:
+            return self._disputes.apply(notice, notice.dispute)
         for _ in range(TRIES):
             operation, changes = self._read(notice)
             if changes is None:

@@ -12,6 +12,8 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
+from payplatform._domain.dispute_matching import missing_of
+from payplatform._domain.disputes import Dispute
 from payplatform._domain.matching import (
     Fit,
     Look,
@@ -143,27 +145,39 @@ class Reconciling:
         taken: set[str] = set()
         merchant_id = suspense.settlement.merchant_id
         for line in lines:
-            operation = self._operation(merchant_id, line)
+            dispute = self._dispute(merchant_id, line)
+            operation = self._operation(merchant_id, line, dispute)
             if operation is not None and operation.subject_id in taken:
                 continue
             if operation is not None:
                 taken.add(operation.subject_id)
-            fits.append(fit(self._look(line, operation), report, suspense))
+            fits.append(fit(self._look(line, operation, dispute), report, suspense))
         return fits
 
-    def _operation(self, merchant_id: str, line: SettlementLine) -> Operation | None:
-        if line.operation_id is None:
+    def _dispute(self, merchant_id: str, line: SettlementLine) -> Dispute | None:
+        if line.dispute_id is None:
             return None
-        return self._storage.get(merchant_id, Operation, line.operation_id)
+        where = Filter(bank_dispute_id=line.dispute_id)
+        return next(iter(self._storage.page(merchant_id, Dispute, where, limit=1)), None)
 
-    def _look(self, line: SettlementLine, operation: Operation | None) -> Look:
+    def _operation(
+        self, merchant_id: str, line: SettlementLine, dispute: Dispute | None
+    ) -> Operation | None:
+        named = line.operation_id if dispute is None else dispute.operation_id
+        return None if named is None else self._storage.get(merchant_id, Operation, named)
+
+    def _look(
+        self, line: SettlementLine, operation: Operation | None, dispute: Dispute | None
+    ) -> Look:
         if operation is None or not moves(operation):
             return Look(line=line, operation=operation, payment=None)
         merchant_id, payment_id = operation.merchant_id, operation.subject_id
         payment = self._storage.get(merchant_id, Payment, payment_id)
-        was_told = operation.settlement_id is not None
-        history = self._storage.events(merchant_id, payment_id) if was_told else ()
-        return Look(line=line, operation=operation, payment=payment, history=history)
+        has_history = dispute is not None or operation.settlement_id is not None
+        history = self._storage.events(merchant_id, payment_id) if has_history else ()
+        return Look(
+            line=line, operation=operation, payment=payment, history=history, dispute=dispute
+        )
 
     def _again(self, settlement: Settlement) -> Settlement:
         stored = self._storage.get(settlement.merchant_id, Settlement, settlement.id)
@@ -185,7 +199,18 @@ class Reconciling:
             asked = was_told and operation.state is OperationState.REVERSED
             history = self._storage.events(merchant_id, operation.subject_id) if asked else ()
             found.append(missing(operation, history, report))
+        found += self._missing_disputes(merchant_id, report)
         return (one for one in reversed(found) if one is not None)
+
+    def _missing_disputes(
+        self, merchant_id: str, report: SettlementReport
+    ) -> Iterator[Difference | None]:
+        named = {line.dispute_id for line in report.lines}
+        where = Filter(created_before=report.until)
+        for dispute in all_records(self._storage, merchant_id, Dispute, where):
+            if dispute.bank_dispute_id not in named and dispute.updated_at >= report.since:
+                history = self._storage.events(merchant_id, dispute.payment_id)
+                yield missing_of(dispute, history, report)
 
 
 def _require_same(stored: Settlement, report: SettlementReport) -> None:

@@ -55,9 +55,14 @@ class Recovery:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
 
-    def run(self, *, limit: int) -> RecoveryReport:
-        """Look at what is due now: at most `limit` operations, and as many lapsed payments."""
-        storage, now = self._exchange.storage, self._exchange.now()
+    def run(self, *, limit: int, now: datetime | None = None) -> RecoveryReport:
+        """Look at what is due: at most `limit` operations, and as many lapsed payments.
+
+        Args:
+            limit: how many of each.
+            now: what has come due by then; by default, by now.
+        """
+        storage, now = self._exchange.storage, self._exchange.now() if now is None else now
         counts: Counter[str] = Counter()
         for operation in self._due(now, limit):
             counts.update(self._looked_at(operation))

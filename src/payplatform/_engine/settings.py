@@ -29,6 +29,8 @@ class Settings:
         fingerprint_key_period_s: the same of the keys that make fingerprints.
         retired_key_period_s: how long a retired key may wait for `vault.run()` to destroy it.
         data_key_records: how many cards one key may seal before it is overdue.
+        evidence_reminder_s: how long before its deadline `run_due()` reminds of evidence that a
+            dispute waits for.
         limits: what is too often, against card testing; an empty tuple for no limit at all.
         retry_rules: how often the card networks let a declined payment be tried again.
         hard_declines_are_final: whether a card that had a hard decline is refused from then on.
@@ -57,6 +59,7 @@ class Settings:
     fingerprint_key_period_s: float = 365 * 86_400.0
     retired_key_period_s: float = 30 * 86_400.0
     data_key_records: int = 2**31
+    evidence_reminder_s: float = 3 * 86_400.0
     limits: tuple[Limit, ...] = LIMITS
     retry_rules: tuple[RetryRule, ...] = RETRY_RULES
     hard_declines_are_final: bool = True
@@ -70,6 +73,7 @@ class Settings:
         for whose in ("master_key", "data_key", "fingerprint_key", "retired_key"):
             period = f"{whose}_period_s"
             _require_between(period, getattr(self, period), 0, _LONGEST_WAIT_S)
+        _require_between("evidence_reminder_s", self.evidence_reminder_s, 0, _LONGEST_WAIT_S)
         _require_between("data_key_records", self.data_key_records, 1, 2**32)
         waits = self.recovery_schedule_s
         if not isinstance(waits, tuple) or not waits:

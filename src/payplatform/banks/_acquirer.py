@@ -17,6 +17,7 @@ import attrs
 from attrs import evolve, frozen
 
 from payplatform._domain.declines import ISO8583_DECLINES, DeclineCode
+from payplatform._domain.disputes import DisputeState
 from payplatform._domain.messages import BankCapabilities, ReplyOutcome, RequestKind
 from payplatform._domain.money import MAX_MINOR
 from payplatform.banks._books import (
@@ -46,6 +47,7 @@ class Position:
     expired: int = 0
     refunded: int = 0
     pending_refund: int = 0
+    disputed: int = 0
 
     @property
     def uncaptured(self) -> int:
@@ -55,7 +57,7 @@ class Position:
     @property
     def refundable(self) -> int:
         """What may still be given back."""
-        return self.captured - self.refunded - self.pending_refund
+        return self.captured - self.refunded - self.pending_refund - self.disputed
 
     @property
     def is_sound(self) -> bool:
@@ -74,6 +76,7 @@ _COUNTS_AS: Final[Mapping[LineKind, tuple[str, ...]]] = MappingProxyType(
         LineKind.VOID: ("voided",),
         LineKind.EXPIRY: ("expired",),
         LineKind.REFUND: ("refunded",),
+        LineKind.DISPUTE: ("disputed",),
     }
 )
 
@@ -294,6 +297,8 @@ class Desk:
                 return self._refund(order, self._account(order))
             case RequestKind.REVERSAL:
                 return self._reverse(order)
+            case RequestKind.SUBMIT_EVIDENCE | RequestKind.ACCEPT_DISPUTE:
+                return self._answer_case(order)
 
     def _start(self, order: Order) -> Answer:
         _require_positive(order)
@@ -385,6 +390,18 @@ class Desk:
         due_at = self.now + self.terms.pending
         return evolve(pending, outcome=ReplyOutcome.PENDING, refunds=refunds, due_at=due_at)
 
+    def _answer_case(self, order: Order) -> Answer:
+        _require_offered(self._offers.answers_disputes)
+        case = self.books.case(order.dispute_id or "")
+        if case is None or case.merchant_id != order.merchant_id:
+            raise _Refused(DeclineCode.TRANSACTION_NOT_ALLOWED, "no_such_dispute")
+        if case.state is not DisputeState.OPENED:
+            raise _Refused(DeclineCode.TRANSACTION_NOT_ALLOWED, "dispute_not_open")
+        accepts = order.kind is RequestKind.ACCEPT_DISPUTE
+        state = DisputeState.ACCEPTED if accepts else DisputeState.SUBMITTED
+        self.books.save(evolve(case, state=state, evidence=order.evidence))
+        return self._answer(order, ReplyOutcome.APPROVED)
+
     def _reverse(self, order: Order) -> Answer:
         """Undo an operation whatever its kind, or remember that it is never to be done."""
         approved = self._answer(order, ReplyOutcome.APPROVED)
@@ -412,7 +429,7 @@ class Desk:
         if earlier.kind is RequestKind.RESUME and earlier.outcome is not ReplyOutcome.DECLINED:
             # What it has set going is undone by the name of the operation that it resumed.
             raise _Refused(DeclineCode.TRANSACTION_NOT_ALLOWED, "reverse_the_resumed_operation")
-        if not self._stands_without(earlier):
+        if earlier.dispute_id is not None or not self._stands_without(earlier):
             raise _Refused(DeclineCode.TRANSACTION_NOT_ALLOWED, "already_used")
         self._unbook(earlier, *REVERSED)
 

@@ -7,10 +7,8 @@ rows are flat values, so that a column is an attribute and nothing is translated
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,14 +19,16 @@ from typing import Final, TypeVar
 from weakref import WeakSet
 
 import attrs
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from attrs.converters import optional
 
 from payplatform._domain.declines import Decline, DeclineCode
+from payplatform._domain.disputes import DisputeState
 from payplatform._domain.messages import ReplyOutcome, RequestKind
 from payplatform._domain.records import Check
+from payplatform.banks._book_file import opened
 from payplatform.banks._test_cards import Refunds
-from payplatform.errors import ErrorCode, InvalidRequest, NotSent
+from payplatform.errors import NotSent
 
 
 def _moment(value: datetime | str) -> datetime:
@@ -45,6 +45,7 @@ class Order:
         after_challenge: why it is declined even then.
         refunds: what becomes of refunds to this card.
         taken_back: of a card: whether its captures are; of a capture or a refund: whether it is.
+        dispute_id: of an answer to a dispute: which one; `evidence` as JSON with it.
         in_part: whether only half is approved.
         forgets: whether the bank has forgotten the operation id, or will forget its reversal.
     """
@@ -65,6 +66,8 @@ class Order:
     after_challenge: DeclineCode | None = field(default=None, converter=optional(DeclineCode))
     security_code: Check = field(default=Check.NOT_CHECKED, converter=Check)
     postal_code: Check = field(default=Check.NOT_CHECKED, converter=Check)
+    dispute_id: str | None = None
+    evidence: str | None = None
     refunds: Refunds = field(default=Refunds.APPROVED, converter=Refunds)
     taken_back: bool = field(default=False, converter=bool)
     in_part: bool = field(default=False, converter=bool)
@@ -87,6 +90,8 @@ ASKED: Final = (
     "final",
     "brand",
     "last4",
+    "dispute_id",
+    "evidence",
 )
 
 
@@ -136,6 +141,7 @@ class LineKind(StrEnum):
     VOID = "void"
     REFUND = "refund"
     EXPIRY = "expiry"
+    DISPUTE = "dispute"
 
 
 class LineState(StrEnum):
@@ -174,6 +180,22 @@ class Reversal:
 
 
 @frozen(kw_only=True)
+class Case:
+    """A dispute, as the bank keeps it; its line has the `dispute_id` for an operation id."""
+
+    dispute_id: str
+    merchant_id: str
+    operation_id: str
+    authorization_id: str
+    amount_minor: int
+    currency: str
+    reason_code: str
+    state: DisputeState = field(default=DisputeState.OPENED, converter=DisputeState)
+    evidence: str | None = None
+    evidence_due_at: datetime = field(converter=_moment)
+
+
+@frozen(kw_only=True)
 class Late(Order):
     """An order that is still on its way."""
 
@@ -183,34 +205,51 @@ class Late(Order):
 
 @frozen(kw_only=True)
 class Notice(Answer):
-    """An answer that the merchant is to be told of, as it was then."""
+    """An answer that the merchant is to be told of, as it was then.
+
+    The fields of a case are those of the dispute that it tells of, if it tells of one.
+    """
 
     number: int
     told_at: datetime = field(converter=_moment)
+    case_state: DisputeState | None = field(default=None, converter=optional(DisputeState))
+    case_minor: int | None = None
+    reason_code: str | None = None
+    evidence_due_at: datetime | None = field(default=None, converter=optional(_moment))
     acknowledged: bool = field(default=False, converter=bool)
 
 
 @frozen(kw_only=True)
 class Movement:
-    """Money that has moved for good, or has moved back; never changed, so that reports are not."""
+    """Money that has moved for good, or has moved back; never changed, so that reports are not.
+
+    That of a dispute has the `dispute_id` for an operation id, as its line has.
+    """
 
     merchant_id: str
     operation_id: str
     amount_minor: int
     currency: str
     is_reversal: bool = field(default=False, converter=bool)
+    is_dispute: bool = field(default=False, converter=bool)
     at: datetime = field(converter=_moment)
 
 
-_MOVES: Final = {LineKind.SALE: 1, LineKind.CAPTURE: 1, LineKind.REFUND: -1}
+_MOVES: Final = {
+    LineKind.SALE: 1,
+    LineKind.CAPTURE: 1,
+    LineKind.REFUND: -1,
+    LineKind.DISPUTE: -1,
+}
 
 
-R = TypeVar("R", Answer, Line, Reversal, Late, Notice, Movement)
+R = TypeVar("R", Answer, Line, Reversal, Case, Late, Notice, Movement)
 
 _TABLES: Final[dict[type, tuple[str, str]]] = {
     Answer: ("answers", ", PRIMARY KEY (merchant_id, operation_id)"),
     Line: ("lines", ""),
     Reversal: ("reversals", ", PRIMARY KEY (merchant_id, operation_id)"),
+    Case: ("cases", ", PRIMARY KEY (dispute_id)"),
     Late: ("late", ", PRIMARY KEY (number)"),
     Notice: ("notices", ", PRIMARY KEY (number)"),
     Movement: ("movements", ""),
@@ -221,10 +260,8 @@ _INDEXES: Final = (
     "CREATE INDEX IF NOT EXISTS lines_by ON lines (merchant_id, operation_id)",
     "CREATE INDEX IF NOT EXISTS movements_at ON movements (merchant_id, at)",
 )
-# Marks a file as a simulated bank's: "PaSB". The version is raised when a column changes.
-_APPLICATION_ID: Final = 0x50615342
-_VERSION: Final = 2
-_BUSY_S: Final = 30.0
+# Raised when a column changes.
+_VERSION: Final = 3
 
 
 _COLUMNS: Final[dict[type, list[str]]] = {kind: list(attrs.fields_dict(kind)) for kind in _TABLES}
@@ -297,26 +334,7 @@ class Books:
         return self._connection
 
     def _opened(self) -> sqlite3.Connection:
-        if self.path is not None:
-            _create(self.path)
-        connection = sqlite3.connect(
-            ":memory:" if self.path is None else self.path,
-            timeout=_BUSY_S,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        try:
-            _prepare(connection)
-        except sqlite3.DatabaseError as error:
-            connection.close()
-            if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
-                raise
-        except BaseException:
-            connection.close()
-            raise
-        else:
-            return connection
-        raise _not_ours()
+        return opened(self.path, version=_VERSION, schema=_schema())
 
     def hold_for_fork(self) -> None:
         """Let no transaction be open while the process forks: the child would own half of it."""
@@ -334,74 +352,11 @@ class Books:
         self._lock.release()
 
 
-def _create(path: Path) -> None:
-    """Make the file where there is none, for its owner alone: it tells who paid how much.
-
-    Raises:
-        InvalidRequest: there is no such folder, or it cannot be written.
-    """
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-    try:
-        os.close(os.open(path, flags, 0o600))
-    except FileExistsError:
-        return
-    except OSError as error:
-        name = errno.errorcode.get(error.errno or 0, "unknown")
-    else:
-        return
-    raise InvalidRequest(
-        f"path must be in a folder that can be written ({name})",
-        code=ErrorCode.VALUE_INVALID,
-        field="path",
-    )
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    """Make the tables where there are none, once it is sure that the file is one of ours."""
-    _require_ours(connection)
-    _write_ahead(connection)
-    # Enough against a killed process; nothing that is simulated needs to survive a power cut.
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("BEGIN IMMEDIATE")
+def _schema() -> Iterator[str]:
     for kind, (table, constraint) in _TABLES.items():
         columns = ", ".join(_COLUMNS[kind])
-        connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns}{constraint})")
-    for index in _INDEXES:
-        connection.execute(index)
-    connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {_VERSION}")
-    connection.commit()
-
-
-def _require_ours(connection: sqlite3.Connection) -> None:
-    tables, owner, version = connection.execute(
-        "SELECT (SELECT count(*) FROM sqlite_master), application_id, user_version "
-        "FROM pragma_application_id, pragma_user_version"
-    ).fetchone()
-    if tables and (owner, version) != (_APPLICATION_ID, _VERSION):
-        raise _not_ours()
-
-
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switch to WAL. SQLite does not wait for its turn here as it does elsewhere; so we do."""
-    give_up_at = time.monotonic() + _BUSY_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > give_up_at:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-def _not_ours() -> InvalidRequest:
-    return InvalidRequest(
-        "path must be a new file, or one that this version of the simulated bank has made",
-        code=ErrorCode.VALUE_INVALID,
-        field="path",
-    )
+        yield f"CREATE TABLE IF NOT EXISTS {table} ({columns}{constraint})"
+    yield from _INDEXES
 
 
 _OPEN_BOOKS: WeakSet[Books] = WeakSet()
@@ -444,7 +399,20 @@ class Transaction:
         """Answers that are decided by themselves at `now` or earlier, longest due first."""
         return self._read(Answer, "due_at <= ? ORDER BY due_at, rowid", now)
 
-    def save(self, row: Answer | Reversal) -> None:
+    def cases(self) -> Sequence[Case]:
+        """Every dispute there is, in the order they were opened."""
+        return self._read(Case, "1 ORDER BY rowid")
+
+    def case(self, dispute_id: str) -> Case | None:
+        """The dispute of that id."""
+        return next(iter(self._read(Case, "dispute_id = ?", dispute_id)), None)
+
+    def unanswered_cases(self, now: datetime) -> Sequence[Case]:
+        """Disputes whose deadline has passed, and nobody has answered."""
+        where = "state = ? AND evidence_due_at <= ? ORDER BY evidence_due_at, rowid"
+        return self._read(Case, where, DisputeState.OPENED, now)
+
+    def save(self, row: Answer | Reversal | Case) -> None:
         """Write it in the place of what was there."""
         self._write("REPLACE", row)
 
@@ -496,6 +464,7 @@ class Transaction:
                 amount_minor=line.amount_minor * (-sign if back else sign),
                 currency=line.currency,
                 is_reversal=back,
+                is_dispute=line.kind is LineKind.DISPUTE,
                 at=at,
             )
             self._write("INSERT", movement)
@@ -532,10 +501,20 @@ class Transaction:
         """Take an order off the way."""
         self._connection.execute("DELETE FROM late WHERE number = ?", (late.number,))
 
-    def tell(self, answer: Answer, at: datetime) -> None:
-        """Leave a notice of this answer."""
+    def tell(self, answer: Answer, at: datetime, case: Case | None = None) -> None:
+        """Leave a notice of this answer, or of a dispute of what it approved."""
         values = attrs.asdict(answer, recurse=False)
-        self._write("INSERT", Notice(number=self._next("notices"), told_at=at, **values))
+        notice = Notice(number=self._next("notices"), told_at=at, **values)
+        if case is not None:
+            notice = evolve(
+                notice,
+                dispute_id=case.dispute_id,
+                case_state=case.state,
+                case_minor=case.amount_minor,
+                reason_code=case.reason_code,
+                evidence_due_at=case.evidence_due_at,
+            )
+        self._write("INSERT", notice)
 
     def notices(self) -> Sequence[Notice]:
         """Notices that nobody has acknowledged, in the order they were left."""

@@ -9,7 +9,8 @@ What is read of it, in the words of its schema (any version, for these names hav
       Sts                               what is not BOOK has not happened yet, and is left out
       Amt, CdtDbtInd, RvslInd, BookgDt
       NtryDtls/TxDtls                   one payment in it; an entry without is one itself
-        Refs/EndToEndId, InstrId, TxId  our operation, if one of them is
+        Refs/EndToEndId, InstrId, TxId  our operation, if one of them is; else the first may be the
+                                        bank's id of a dispute
         Amt, CdtDbtInd                  its amount, before charges or after: the sum tells
         Chrgs/Rcrd: Amt, Tp/Prtry/Id    what the bank keeps: INTERCHANGE, SCHEME; others its own
 
@@ -33,6 +34,7 @@ from payplatform._domain.money import Money
 from payplatform.banks._settlement_fields import (
     a_reference,
     malformed,
+    named_dispute,
     named_operation,
     plausible,
 )
@@ -194,9 +196,11 @@ def _booked_lines(entry: _Part, after: int) -> Iterator[SettlementLine]:
     fees = [_fees(one, currency) for one in details]
     amounts = _before_charges(entry, details, fees)
     for number, (one, amount, kept) in enumerate(zip(details, amounts, fees, strict=True), 1):
+        operation_id = _operation(one)
         yield SettlementLine(
             number=after + number,
-            operation_id=_operation(one),
+            operation_id=operation_id,
+            dispute_id=None if operation_id else named_dispute(one.text(_REFS[0]) or ""),
             amount=amount,
             is_reversal=entry.text("RvslInd") in _TRUE,
             fees=kept,

@@ -8,12 +8,12 @@ a half to the even one. Of refunds and reversals it keeps nothing, and gives no 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
 from fractions import Fraction
 from typing import Final
 
 from payplatform._domain.money import Money
+from payplatform.banks._acquirer import Desk
 from payplatform.banks._books import Movement
 from payplatform.banks._settlement_csv import written
 from payplatform.ports import AcquirerFees, SettlementLine, SettlementReport
@@ -21,12 +21,21 @@ from payplatform.ports import AcquirerFees, SettlementLine, SettlementReport
 _INTERCHANGE: Final = Fraction(30, 10_000)
 _SCHEME: Final = Fraction(10, 10_000)
 _ACQUIRER: Final = Fraction(20, 10_000)
+_DAY: Final = timedelta(days=1)
 
 
-def daily_report(
-    merchant_id: str, moved: Sequence[Movement], since: datetime, until: datetime
-) -> bytes:
-    """The report on what moved in that time, without what came to nothing in it."""
+def daily_report(desk: Desk, merchant_id: str, day: date | None) -> bytes:
+    """The report on what moved on a day of UTC, without what came to nothing in it.
+
+    Raises:
+        LookupError: the day is not over.
+    """
+    yesterday = (desk.now - _DAY).astimezone(UTC).date()
+    since = datetime.combine(day or yesterday, time(), UTC)
+    until = since + _DAY
+    if desk.now < until:
+        raise LookupError("the simulated bank reports on a day when it is over")
+    moved = desk.books.movements(merchant_id, since, until)
     sums: Counter[str] = Counter()
     for movement in moved:
         sums[movement.operation_id] += movement.amount_minor
@@ -49,7 +58,8 @@ def _line(number: int, movement: Movement) -> SettlementLine:
     charged = amount if is_capture else Money.zero(amount.currency)
     return SettlementLine(
         number=number,
-        operation_id=movement.operation_id,
+        operation_id=None if movement.is_dispute else movement.operation_id,
+        dispute_id=movement.operation_id if movement.is_dispute else None,
         amount=amount,
         is_reversal=movement.is_reversal,
         fees=AcquirerFees(

@@ -7,6 +7,7 @@ result of its check is left.
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Final
 
@@ -39,6 +40,8 @@ def order_of(request: BankRequest, card: TestCard, now: datetime) -> Order:
         currency=request.amount.currency,
         target_id=request.target_id,
         final=request.final,
+        dispute_id=request.dispute_id,
+        evidence=json.dumps(request.evidence) if request.evidence else None,
     )
     if request.kind not in _WITH_CARD:
         return order

@@ -22,6 +22,7 @@ from payplatform.banks._settlement_fields import (
     amount_of,
     fee_of,
     malformed,
+    named_dispute,
     named_operation,
     plausible,
 )
@@ -40,10 +41,13 @@ _MOVEMENTS: Final[Mapping[str, tuple[int, bool]]] = MappingProxyType(
         "refund": (-1, False),
         "capture_reversed": (-1, True),
         "refund_reversed": (1, True),
+        "dispute": (-1, False),
+        "dispute_reversed": (1, True),
     }
 )
 """What moved the money: which way it goes, and whether it takes something back."""
-_NAMES: Final = {sign_and_reversal: name for name, sign_and_reversal in _MOVEMENTS.items()}
+_DISPUTES: Final = ("dispute", "dispute_reversed")
+"""The movements that name a dispute, by the bank's own id of it, where others name an operation."""
 
 
 def written(report: SettlementReport) -> bytes:
@@ -134,7 +138,8 @@ def _line(row: Sequence[str], number: int) -> SettlementLine:
     place = f"line {number}"
     return SettlementLine(
         number=number,
-        operation_id=named_operation(named),
+        operation_id=None if row[0] in _DISPUTES else named_operation(named),
+        dispute_id=named_dispute(named) if row[0] in _DISPUTES else None,
         amount=amount_of(amount, currency, place) * sign,
         is_reversal=is_reversal,
         fees=AcquirerFees(
@@ -154,13 +159,20 @@ def _row(line: SettlementLine) -> list[str | None]:
     fees = (line.fees.interchange, line.fees.scheme, line.fees.acquirer)
     sign = 1 if line.amount.is_positive else -1
     return [
-        _NAMES[sign, line.is_reversal],
-        line.operation_id,
+        _name(line, sign),
+        line.dispute_id or line.operation_id,
         line.amount.currency,
         _bare(line.amount * sign),
         *map(_bare, fees),
         _told(line.booked_at),
     ]
+
+
+def _name(line: SettlementLine, sign: int) -> str:
+    """What moved the money of a line."""
+    fitting = (name for name, moves in _MOVEMENTS.items() if moves == (sign, line.is_reversal))
+    is_dispute = line.dispute_id is not None
+    return next(name for name in fitting if (name in _DISPUTES) is is_dispute)
 
 
 def _bare(money: Money) -> str:

@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 _OPERATION: Final = re.compile(r"op_[0-7][0-9a-hjkmnp-tv-z]{25}")
 _REFERENCE_LENGTH: Final = 100
+_DISPUTE_LENGTH: Final = 255
 
 
 def malformed(place: str, rule: str) -> InvalidRequest:
@@ -34,6 +35,12 @@ def malformed(place: str, rule: str) -> InvalidRequest:
 def named_operation(text: str) -> str | None:
     """The operation of ours that a text names, if it can be one."""
     return text if _OPERATION.fullmatch(text) else None
+
+
+def named_dispute(text: str) -> str | None:
+    """The bank's id of a dispute that a text names, if it can be one that we have been told."""
+    is_told = 0 < len(text) <= _DISPUTE_LENGTH and text.isprintable()
+    return text if is_told and not looks_like_card_number(text) else None
 
 
 def a_reference(text: str, place: str) -> str:

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from datetime import time as time_of_day
 from pathlib import Path
 from typing import Final, NoReturn, cast
 
@@ -34,6 +33,7 @@ from payplatform._domain.payments import Action
 from payplatform.banks._acquirer import REVERSED, Desk, Position, Terms
 from payplatform.banks._books import Answer, Books, Line, LineKind, LineState, Notice, Order
 from payplatform.banks._daily_report import daily_report
+from payplatform.banks._disputes import SimulatedDisputes, let_lapse, news_of
 from payplatform.banks._door import card_of, order_of
 from payplatform.banks._faults import (
     FAULTS,
@@ -73,6 +73,7 @@ __all__ = [
     "Refunds",
     "ServerError",
     "SimulatedBank",
+    "SimulatedDisputes",
     "StatementLine",
     "TestCard",
     "test_cards_table",
@@ -93,6 +94,7 @@ FULL_CAPABILITIES: Final = BankCapabilities(
     partial_void=True,
     increments=True,
     zero_amount_verification=True,
+    answers_disputes=True,
     authorization_lifetime_s=7 * _DAY_S,
 )
 """Everything a bank can offer. Switch off with `attrs.evolve(FULL_CAPABILITIES, increments=False)`.
@@ -151,6 +153,9 @@ class SimulatedBank:
         pending_s: after how long a pending refund is decided, or what is to be taken back is.
         faults: what goes wrong at random, by a seed.
 
+    Attributes:
+        disputes: to be the cardholder's bank: open a dispute, decide it, take it back.
+
     Raises:
         InvalidRequest: `value_invalid`, field `late_by_s`, or `path` where the file is not a
             simulated bank's.
@@ -185,6 +190,7 @@ class SimulatedBank:
             challenge_url="https://three-d-secure.example.test/",
         )
         self._books = Books(None if path is None else Path(path))
+        self.disputes = SimulatedDisputes(self._desk)
 
     # The port.
 
@@ -394,13 +400,7 @@ class SimulatedBank:
             LookupError: the day is not over yet.
         """
         with self._desk() as desk:
-            yesterday = (desk.now - timedelta(days=1)).astimezone(UTC).date()
-            since = datetime.combine(day or yesterday, time_of_day(), UTC)
-            until = since + timedelta(days=1)
-            if desk.now < until:
-                raise LookupError("the simulated bank reports on a day when it is over")
-            moved = desk.books.movements(merchant_id, since, until)
-        return daily_report(merchant_id, moved, since, until)
+            return daily_report(desk, merchant_id, day)
 
     def position(self, merchant_id: str, authorization_id: str) -> Position:
         """Where a sale or authorization stands, in minor units; all zeros if there is none.
@@ -434,6 +434,7 @@ class SimulatedBank:
         with self._books.transaction() as books:
             desk = Desk(terms=self._terms, books=books, now=now)
             desk.fall_due()
+            let_lapse(desk)
             yield desk
 
     def _at_the_door(self, request: BankRequest) -> tuple[Fault | None, Order]:
@@ -525,6 +526,7 @@ def _noticed(notice: Notice) -> BankNotice:
         merchant_id=notice.merchant_id,
         reply=_reply(notice),
         at=notice.told_at,
+        dispute=news_of(notice),
     )
 
 

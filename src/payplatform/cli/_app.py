@@ -21,6 +21,7 @@ import payplatform
 from payplatform.cli._card_input import refuse_card_numbers, without_digits
 from payplatform.cli._care import doctor, recover, resolve, unresolved
 from payplatform.cli._demo import demo
+from payplatform.cli._disputes import disputes
 from payplatform.cli._exits import EXIT_CODES, Exit, exit_of, hint_of
 from payplatform.cli._reports import cards, init, list_, show
 from payplatform.cli._screen import PipeClosed, let_go_of_stdout
@@ -203,6 +204,6 @@ def app() -> None:
 for _command in (
     *(demo, init, cards),
     *(charge, authorize, capture, void, refund, retry, resume),
-    *(list_, show, recover, unresolved, resolve, reconcile, doctor, vault),
+    *(list_, show, disputes, recover, unresolved, resolve, reconcile, doctor, vault),
 ):
     app.add_command(_command)

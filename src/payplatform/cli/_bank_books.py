@@ -19,6 +19,7 @@ _AUTHORIZED = (LineKind.SALE, LineKind.AUTHORIZE, LineKind.INCREMENT)
 _CAPTURED = (LineKind.SALE, LineKind.CAPTURE)
 _RELEASED = (LineKind.VOID, LineKind.RELEASE, LineKind.EXPIRY)
 _REFUNDED = (LineKind.REFUND,)
+_DISPUTED = (LineKind.DISPUTE,)
 
 
 @frozen(kw_only=True)
@@ -29,6 +30,7 @@ class Amounts:
     captured: Money
     released: Money
     refunded: Money
+    disputed: Money
 
 
 @frozen(kw_only=True)
@@ -75,12 +77,14 @@ def compare(shop: MerchantClient, statement: Statement, payment: Payment) -> Com
             captured=payment.captured,
             released=payment.voided + payment.expired,
             refunded=payment.refunded,
+            disputed=payment.disputed,
         ),
         banks=Amounts(
             authorized=booked(_AUTHORIZED),
             captured=booked(_CAPTURED),
             released=booked(_RELEASED),
             refunded=booked(_REFUNDED),
+            disputed=booked(_DISPUTED),
         ),
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 from attrs import asdict
 
 from payplatform._domain.declines import Decline
+from payplatform._domain.disputes import Dispute
 from payplatform._domain.events import Event
 from payplatform._domain.money import Money
 from payplatform._domain.operations import Operation
@@ -121,6 +122,24 @@ def operation(value: Operation) -> Form:
         "next_try_at": moment(value.next_try_at),
         "known": list(value.known),
         "next_step": value.next_step,
+    }
+
+
+def dispute(value: Dispute) -> Form:
+    """A dispute: what is held for it, why, and until when evidence is due."""
+    return {
+        "id": value.id,
+        "payment": value.payment_id,
+        "operation": value.operation_id,
+        "bank_dispute": value.bank_dispute_id,
+        "state": value.state,
+        "amount": money(value.amount),
+        "held": money(value.held),
+        "reason": value.reason,
+        "reason_code": value.reason_code,
+        "evidence_due_at": moment(value.evidence_due_at),
+        "created_at": moment(value.created_at),
+        "updated_at": moment(value.updated_at),
     }
 
 

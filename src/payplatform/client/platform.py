@@ -15,6 +15,7 @@ from payplatform._domain.audit import UNNAMED, Caller
 from payplatform._domain.events import Event
 from payplatform._domain.settlements import Reconciliation
 from payplatform._domain.text import clean_id
+from payplatform._engine.disputes import DueReport
 from payplatform._engine.doctor import DoctorReport, Progress, examine
 from payplatform._engine.reconciling import Progress as LinesTold
 from payplatform._engine.recovery import RecoveryReport
@@ -22,6 +23,7 @@ from payplatform._engine.settings import Settings
 from payplatform.client._room import a_caller, a_count
 from payplatform.client.audit import Audit, Journal
 from payplatform.client.customers import Customers
+from payplatform.client.disputes import Disputes
 from payplatform.client.ledger import Ledger
 from payplatform.client.merchants import Merchants, a_merchant_id
 from payplatform.client.notices import Notices
@@ -243,6 +245,29 @@ class PayPlatform:
         """
         return self._engine().recovery.run(limit=a_count(limit, field="limit"))
 
+    def run_due(self, now: datetime | None = None, *, limit: int = 1_000) -> DueReport:
+        """Do whatever is due: nothing here has a thread of its own.
+
+        It recovers unclear operations and books expiries, as `recover()` does; sends again answers
+        to disputes that may not have arrived; and tells, as events, of evidence that is soon due.
+
+        Args:
+            now: do what has come due by then; by default, by now.
+            limit: how many of each sort to look at, at most.
+
+        Returns:
+            What was done.
+
+        Raises:
+            InvalidRequest: the limit is not from 1 to 10,000, or `now` is no time, or to come.
+            StorageUnavailable: the store failed; what was done until then is done.
+        """
+        most = a_count(limit, field="limit")
+        engine = self._engine()
+        by = _a_moment(now, engine.now())
+        recovered = engine.recovery.run(limit=most, now=by)
+        return DueReport(recovered=recovered, disputes=engine.disputes.look(by, limit=most))
+
     def doctor(
         self,
         *,
@@ -325,6 +350,7 @@ class MerchantClient:
         payments: taking money and giving it back.
         operations: the requests to the bank.
         vault: the keys that its cards are under, and taking the cards elsewhere.
+        disputes: what cardholders dispute, and what to say to it.
         ledger: the books: what every account shows, and why.
         journal: whether what is stored is what was written.
         audit: who did what with cards and books.
@@ -339,6 +365,7 @@ class MerchantClient:
         self.payment_methods = PaymentMethods(engine, merchant_id, caller)
         self.payments = Payments(engine, merchant_id, caller)
         self.operations = Operations(engine, merchant_id, caller)
+        self.disputes = Disputes(engine, merchant_id, caller)
         self.vault = MerchantVault(engine, merchant_id, caller)
         self.ledger = Ledger(engine, merchant_id)
         self.journal = Journal(engine, merchant_id)
@@ -475,6 +502,25 @@ def _require_options(*, now: object, new_id: object, settings: object) -> None:
 def _is_clock(now: object) -> bool:
     time = now() if callable(now) else None
     return isinstance(time, datetime) and time.utcoffset() is not None
+
+
+def _a_moment(value: object, now: datetime) -> datetime:
+    """`value`, or `now` for None: it is in the past, for what is to come is not due.
+
+    Raises:
+        InvalidRequest: it is not: `type_invalid`, `value_invalid`.
+    """
+    if value is None:
+        return now
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise _wrong("now", "must be a time with a time zone")
+    if value > now:
+        raise InvalidRequest(
+            "now must not be later than the platform's clock",
+            code=ErrorCode.VALUE_INVALID,
+            field="now",
+        )
+    return value.astimezone(UTC)
 
 
 def _wrong(field: str, rule: str) -> InvalidRequest:

@@ -68,6 +68,17 @@ LOST: Final = (
         """,
     ),
     Lost(
+        "dispute",
+        "references",
+        "its payment is not there",
+        """
+        SELECT merchant_id, payment_id, id FROM disputes AS d
+        WHERE NOT EXISTS (SELECT 1 FROM payments AS p
+                          WHERE p.merchant_id = d.merchant_id AND p.id = d.payment_id)
+        LIMIT 1000
+        """,
+    ),
+    Lost(
         "receipt of",
         "references",
         "its operation is not there",

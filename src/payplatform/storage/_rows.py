@@ -28,6 +28,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from payplatform._domain.audit import AuditEntry
 from payplatform._domain.changes import Receipt, Subject
+from payplatform._domain.disputes import Dispute
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import Posting
 from payplatform._domain.money import Money
@@ -371,6 +372,7 @@ PAYMENTS: Final = Layout(
     Payment, "payments", computed=(("status", _text), ("lapses_at", stored_time))
 )
 OPERATIONS: Final = Layout(Operation, "operations", guard="epoch")
+DISPUTES: Final = Layout(Dispute, "disputes")
 SETTLEMENTS: Final = Layout(Settlement, "settlements")
 SEALED_CARDS: Final = Layout(SealedCard, "sealed_cards")
 WRAPPED_KEYS: Final = Layout(WrappedKey, "wrapped_keys")
@@ -389,6 +391,7 @@ RECORDS: Final[Mapping[type, Layout[Any]]] = MappingProxyType(
             PAYMENT_METHODS,
             PAYMENTS,
             OPERATIONS,
+            DISPUTES,
             SETTLEMENTS,
             SEALED_CARDS,
             WRAPPED_KEYS,

@@ -453,6 +453,47 @@ def _books(db: Database) -> None:
         db.execute(statement)
 
 
+_DISPUTES: Final = (
+    """
+    CREATE TABLE disputes (
+        id TEXT NOT NULL,
+        merchant_id TEXT NOT NULL,
+        version INTEGER NOT NULL CHECK (version >= 1),
+        payment_id TEXT NOT NULL,
+        operation_id TEXT NOT NULL,
+        bank_dispute_id TEXT NOT NULL,
+        state TEXT NOT NULL,
+        amount_minor INTEGER NOT NULL CHECK (amount_minor >= 0),
+        currency TEXT NOT NULL CHECK (length(currency) = 3),
+        held_minor INTEGER NOT NULL CHECK (held_minor BETWEEN 0 AND amount_minor),
+        brand TEXT NOT NULL,
+        reason_code TEXT NOT NULL,
+        evidence_due_at INTEGER,
+        told_state TEXT NOT NULL,
+        told_at INTEGER NOT NULL,
+        answer TEXT,
+        next_look_at INTEGER,
+        reminded_at INTEGER,
+        created_at INTEGER NOT NULL,
+        updated_at INTEGER NOT NULL,
+        row_digest BLOB,
+        PRIMARY KEY (merchant_id, id)
+    ) STRICT
+    """,
+    "CREATE UNIQUE INDEX disputes_at_bank ON disputes (merchant_id, bank_dispute_id)",
+    "CREATE INDEX disputes_payment ON disputes (merchant_id, payment_id, id)",
+    """
+    CREATE INDEX disputes_due ON disputes (next_look_at, id) WHERE next_look_at IS NOT NULL
+    """,
+)
+
+
+def _disputes(db: Database) -> None:
+    """Until this schema nobody heard of disputes."""
+    for statement in _DISPUTES:
+        db.execute(statement)
+
+
 _SETTLEMENTS: Final = (
     """
     CREATE TABLE settlements (
@@ -484,6 +525,7 @@ def _settlements(db: Database) -> None:
 MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (
     *(_first, _rotation, _limits, _audit),
     _books,
+    _disputes,
     _settlements,
 )
 """Each brings a file from the user version that is its place here to the next one."""

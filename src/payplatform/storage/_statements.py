@@ -19,6 +19,7 @@ from payplatform._domain.operations import FINAL_STATES, OperationState
 from payplatform.ports import EXACTLY, Filter, LineFilter
 from payplatform.storage._rows import (
     AUDIT_ENTRIES,
+    DISPUTES,
     EVENTS,
     MERCHANTS,
     OPERATIONS,
@@ -163,6 +164,9 @@ DUE_OPERATIONS: Final = (
     f"{_select(OPERATIONS)} WHERE next_try_at <= ? ORDER BY next_try_at, id LIMIT ?"
 )
 LAPSED_PAYMENTS: Final = f"{_select(PAYMENTS)} WHERE lapses_at <= ? ORDER BY lapses_at, id LIMIT ?"
+DUE_DISPUTES: Final = (
+    f"{_select(DISPUTES)} WHERE next_look_at <= ? ORDER BY next_look_at, id LIMIT ?"
+)
 OUTBOX: Final = (
     f"SELECT {', '.join(f'events.{column}' for column in EVENTS.columns)}"
     " FROM outbox JOIN events ON events.merchant_id = outbox.merchant_id"
@@ -284,7 +288,7 @@ def _conditions(where: Filter, before: str | None) -> Iterator[_Condition]:
         yield _Condition("metadata", "instr(metadata, ?)", (line_of(pair),))
 
 
-def _by_index(states: frozenset[OperationState]) -> Iterator[_Condition]:
+def _by_index(states: frozenset[Any]) -> Iterator[_Condition]:
     if not states & FINAL_STATES:
         yield _Condition("state", _IS_OPEN, ())
     if states == {OperationState.DECLINED}:

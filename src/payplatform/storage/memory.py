@@ -21,6 +21,7 @@ from attrs import evolve
 
 from payplatform._domain.audit import AuditEntry, Chain, ChainHead, ChainReport
 from payplatform._domain.changes import Changes, Receipt, Record, Subject
+from payplatform._domain.disputes import Dispute
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import Account, PlaceInBooks, Posting
 from payplatform._domain.operations import Operation
@@ -156,6 +157,12 @@ class MemoryStorage:
             payments = self._all(Payment).values()
             lapsed = [(p.lapses_at, p.id, p) for p in payments if _has_come(p.lapses_at, now)]
         return [payment for *_, payment in sorted(lapsed, key=_first_two)[:limit]]
+
+    def due_disputes(self, now: datetime, *, limit: int) -> Sequence[Dispute]:
+        with self._lock:
+            disputes = self._all(Dispute).values()
+            due = [(d.next_look_at, d.id, d) for d in disputes if _has_come(d.next_look_at, now)]
+        return [dispute for *_, dispute in sorted(due, key=_first_two)[:limit]]
 
     def outbox(self, *, limit: int) -> Sequence[Event]:
         with self._lock:
@@ -382,6 +389,8 @@ def _claims_of(record: Record) -> Iterator[tuple[Any, ...]]:
         yield Operation, record.merchant_id, record.idempotency_key
     if isinstance(record, PaymentMethod) and None not in (record.customer_id, record.fingerprint):
         yield PaymentMethod, record.merchant_id, record.customer_id, record.fingerprint
+    if isinstance(record, Dispute):
+        yield Dispute, record.merchant_id, record.bank_dispute_id
 
 
 def _matches(record: Record, where: Filter) -> bool:

@@ -23,6 +23,7 @@ from attrs import frozen
 
 from payplatform._domain.audit import AuditEntry, Chain, ChainHead, ChainReport
 from payplatform._domain.changes import Changes, Record, Subject
+from payplatform._domain.disputes import Dispute
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import Account, PlaceInBooks, Posting
 from payplatform._domain.operations import Operation
@@ -59,6 +60,7 @@ from payplatform.storage._failures import RAISED, failure_of, is_busy
 from payplatform.storage._opening import JournalMode, Settings, connect, new_file, prepared
 from payplatform.storage._rows import (
     AUDIT_ENTRIES,
+    DISPUTES,
     EVENTS,
     MERCHANTS,
     OPERATIONS,
@@ -207,6 +209,9 @@ class SQLiteStorage:
 
     def lapsed_payments(self, now: datetime, *, limit: int) -> Sequence[Payment]:
         return self._read(PAYMENTS, sql.LAPSED_PAYMENTS, (stored_time(now), limit))
+
+    def due_disputes(self, now: datetime, *, limit: int) -> Sequence[Dispute]:
+        return self._read(DISPUTES, sql.DUE_DISPUTES, (stored_time(now), limit))
 
     def outbox(self, *, limit: int) -> Sequence[Event]:
         return self._read(EVENTS, sql.OUTBOX, (limit,))

@@ -138,3 +138,13 @@ class BankAmounts(BankTalk):
         verified = self.send(bank, VERIFY, 0, card=self.card_that_declines())
 
         assert verified.outcome is DECLINED
+
+    @pytest.mark.parametrize("kind", [RequestKind.SUBMIT_EVIDENCE, RequestKind.ACCEPT_DISPUTE])
+    def test_an_answer_to_no_dispute_is_declined(self, bank: Bank, kind: RequestKind) -> None:
+        """What is approved ends a dispute; so nothing is where there is none."""
+        self.need(bank.capabilities.answers_disputes, "answers to disputes")
+        sold = self.approved(bank, SALE)
+
+        reply = self.send(bank, kind, target=sold, dispute_id=self.new_operation_id())
+
+        assert reply.outcome is DECLINED

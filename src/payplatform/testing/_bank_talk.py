@@ -116,6 +116,7 @@ class BankTalk:
         card: CardDetails | None = None,
         final: bool = False,
         credential: StoredCredential | None = None,
+        dispute_id: str | None = None,
     ) -> BankReply:
         """Send one request; the card that approves where the kind needs one and none is given."""
         if card is None and kind in (SALE, AUTHORIZE, VERIFY):
@@ -131,6 +132,7 @@ class BankTalk:
             card=card,
             stored_credential=credential,
             reference="order 1001",
+            dispute_id=dispute_id,
         )
         return bank.send(request, timeout_s=self.timeout_s)
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from payplatform._domain._iso4217 import EXPONENTS
 from payplatform._domain.audit import AuditEntry, AuditKind
 from payplatform._domain.cards import Brand
+from payplatform._domain.disputes import Dispute, DisputeState
 from payplatform._domain.events import EVENT_TYPES, Event
 from payplatform._domain.ledger import Account, Posting
 from payplatform._domain.money import MAX_MINOR, Money
@@ -45,6 +46,7 @@ PREFIXES: Final[Mapping[type, str]] = MappingProxyType(
         PaymentMethod: "pm",
         Payment: "pay",
         Operation: "op",
+        Dispute: "dsp",
         Settlement: "stl",
         SealedCard: "tok",
         WrappedKey: "dek",
@@ -146,6 +148,30 @@ def an_operation(merchant_id: str, number: int = 1, **otherwise: Any) -> Operati
     return evolve(operation, **otherwise)
 
 
+def a_dispute(merchant_id: str, number: int = 1, **otherwise: Any) -> Dispute:
+    """A dispute of all of the first payment, opened, with an id at the bank of its own."""
+    dispute = Dispute(
+        id=an_id(Dispute, number),
+        merchant_id=merchant_id,
+        version=1,
+        payment_id=an_id(Payment, 1),
+        operation_id=an_id(Operation, 1),
+        bank_dispute_id=f"case-{number}",
+        state=DisputeState.OPENED,
+        amount=Money.minor(1999, "EUR"),
+        held_minor=1999,
+        brand=Brand.VISA,
+        reason_code="10.4",
+        evidence_due_at=NOW + 86_400 * SECOND,
+        told_state=DisputeState.OPENED,
+        told_at=NOW,
+        next_look_at=NOW,
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    return evolve(dispute, **otherwise)
+
+
 def a_settlement(merchant_id: str, number: int = 1, **otherwise: Any) -> Settlement:
     """A settlement report of one day, none of whose lines is in suspense."""
     settlement = Settlement(
@@ -241,6 +267,7 @@ EXAMPLES: Final[Mapping[type, Callable[..., Any]]] = MappingProxyType(
         PaymentMethod: a_method,
         Payment: a_payment,
         Operation: an_operation,
+        Dispute: a_dispute,
         Settlement: a_settlement,
         SealedCard: a_sealed_card,
         WrappedKey: a_wrapped_key,
@@ -369,4 +396,11 @@ def any_record(kind: type, merchant_id: str, number: int = 1) -> st.SearchStrate
     names = {"id": an_id(kind, number), "merchant_id": merchant_id}
     if kind is Merchant:
         names = {"id": merchant_id}
-    return any_of(kind).map(lambda record: evolve(record, **names))
+    return any_of(kind).map(lambda record: evolve(_within(record), **names))
+
+
+def _within(record: Any) -> Any:
+    """Of a dispute, no more is held than is disputed."""
+    if not isinstance(record, Dispute):
+        return record
+    return evolve(record, held_minor=min(record.held_minor, record.amount.amount_minor))

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payplatform._domain.changes import Changes, Receipt
+from payplatform._domain.disputes import Dispute, DisputeState
 from payplatform._domain.ledger import Account, Posting
 from payplatform._domain.money import MAX_MINOR
 from payplatform._domain.operations import Operation, OperationState
@@ -26,6 +27,7 @@ from payplatform.testing._records import (
     NOW,
     SECOND,
     a_customer,
+    a_dispute,
     a_merchant,
     a_method,
     a_payment,
@@ -110,6 +112,22 @@ filtered: Final = st.one_of(
         st.builds(Filter, key_version=_versions),
     ),
     st.tuples(
+        st.just(Dispute),
+        _several(
+            a_dispute,
+            payment_id=_names,
+            state=st.sampled_from(DisputeState),
+            created_at=_moments,
+        ),
+        st.builds(
+            Filter,
+            payment_id=st.none() | _names,
+            bank_dispute_id=st.sampled_from([None, "case-1", "case-2"]),
+            states=st.frozensets(st.sampled_from(DisputeState)),
+            **_created,
+        ),
+    ),
+    st.tuples(
         st.just(Operation),
         _several(
             an_operation,
@@ -132,6 +150,7 @@ filtered: Final = st.one_of(
 
 _EXACTLY: Final = (
     *("customer_id", "payment_method_id", "subject_id", "reference"),
+    *("payment_id", "bank_dispute_id"),
     *("key_version", "fingerprint_version", "card_fingerprint"),
 )
 
@@ -297,6 +316,22 @@ class ListsContract:
         write(storage, a_payment(MINE, expires_at=NOW, facts=EXPIRING))
         write(storage, a_payment(MINE, version=2, expires_at=NOW, facts=Facts()))
         assert not list(storage.lapsed_payments(NOW, limit=9))
+
+    def test_disputes_of_all_merchants_are_due_longest_due_first(self, storage: Storage) -> None:
+        for number, seconds in ((1, -5), (2, 0), (3, -10), (4, 1), (5, None)):
+            at = None if seconds is None else NOW + seconds * SECOND
+            merchant_id = OTHER if number == 3 else MINE
+            write(storage, a_dispute(merchant_id, number, next_look_at=at))
+        due = [an_id(Dispute, number) for number in (3, 1, 2)]
+        assert [d.id for d in storage.due_disputes(NOW, limit=9)] == due
+        assert [d.id for d in storage.due_disputes(NOW, limit=2)] == due[:2]
+        assert not list(storage.due_disputes(NOW - 11 * SECOND, limit=9))
+
+    def test_a_dispute_is_due_by_its_latest_version(self, storage: Storage) -> None:
+        write(storage, a_dispute(MINE))
+        assert len(storage.due_disputes(NOW, limit=9)) == 1
+        write(storage, a_dispute(MINE, version=2, next_look_at=None))
+        assert not list(storage.due_disputes(NOW, limit=9))
 
     # -- history -----------------------------------------------------------------------------------
 

@@ -125,6 +125,7 @@ def all_of_mine(storage: Storage) -> list[Any]:
         list(storage.audit_entries(MINE, limit=99)),
         *(storage.head(MINE, chain) for chain in Chain),
         list(storage.due_operations(NOW + 99 * SECOND, limit=99)),
+        list(storage.due_disputes(NOW + 99 * SECOND, limit=99)),
     ]
 
 

@@ -43,6 +43,7 @@ from payplatform.testing._records import (
     EXAMPLES,
     NOW,
     a_customer,
+    a_dispute,
     a_merchant,
     a_method,
     a_payment,
@@ -179,6 +180,7 @@ class StorageContract(ListsContract, ChainsContract):
         assert not list(storage.merchants(limit=9))
         assert not list(storage.due_operations(NOW, limit=9))
         assert not list(storage.lapsed_payments(NOW, limit=9))
+        assert not list(storage.due_disputes(NOW, limit=9))
         assert not list(storage.outbox(limit=9))
 
     def test_no_fingerprints_match_no_payment_method(self, storage: Storage) -> None:
@@ -325,6 +327,12 @@ class StorageContract(ListsContract, ChainsContract):
         refuse(storage, changes_of(*(an_operation(MINE, n, idempotency_key="new") for n in (3, 4))))
         assert storage.operation_with_key(MINE, "key-1") == an_operation(MINE, 1)
         assert storage.operation_with_key(MINE, "new") is None
+
+    def test_a_dispute_at_the_bank_is_kept_once(self, storage: Storage) -> None:
+        write(storage, a_dispute(MINE))
+        refuse(storage, changes_of(a_dispute(MINE, 2, bank_dispute_id="case-1")))
+        write(storage, a_dispute(OTHER, 3, bank_dispute_id="case-1"))
+        write(storage, a_dispute(MINE, version=2))
 
     def test_merchants_do_not_share_idempotency_keys(self, storage: Storage) -> None:
         mine, other = an_operation(MINE), an_operation(OTHER, subject_id="another")

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from attrs import frozen
 
 from payplatform._domain.changes import Subject
+from payplatform._domain.disputes import Dispute
 from payplatform._domain.events import Event
 from payplatform._domain.invariants import broken_in_payment
 from payplatform._domain.operations import (
@@ -202,11 +203,13 @@ class Judge:
     def _check_payment(self, payment: Payment) -> None:
         operations = self._operations(payment)
         storage = self._world.storage
+        disputed = Filter(payment_id=payment.id)
         for finding in broken_in_payment(
             payment,
             operations=operations,
             events=storage.events(payment.merchant_id, payment.id),
             postings=storage.postings(payment.merchant_id, payment.id),
+            disputes=list(all_records(storage, payment.merchant_id, Dispute, disputed)),
         ):
             raise Violation(finding.rule, f"{finding.record_id}: {finding.text}")
         if payment.id in self._excused:
