@@ -312,6 +312,44 @@ def test_a_reversal_that_the_bank_owes_is_missing_there(till: Till) -> None:
     assert difference.ours == -eur("20")
 
 
+def test_what_is_missing_is_listed_in_the_report_of_its_time_alone(till: Till) -> None:
+    till.sold("20")
+    first = reported(till)
+    till.sold("30")
+    second = reported(till)
+
+    assert [kind for kind, *_ in found(till.shop.reconcile(with_lines(first)))] == [
+        "missing_at_bank"
+    ]
+    assert till.shop.reconcile(second).ok
+
+
+def test_what_was_reversed_and_reported_is_not_missing_on_the_day_it_was_booked(
+    till: Till,
+) -> None:
+    """Each report is reconciled on the day after, as a shop does."""
+    till.advance(hours=11, minutes=30)
+    captured(till, "20", TAKES_CAPTURES_BACK)
+    day = till.now
+    till.advance(hours=2)
+    apply_notices(till)
+    assert till.shop.reconcile(reported(till, day)).ok
+    assert till.shop.reconcile(reported(till)).ok
+    assert till.shop.reconcile(reported(till)).ok
+
+
+def test_a_refund_that_is_decided_on_the_next_day_is_in_the_next_report(till: Till) -> None:
+    sale = till.sold("20", REFUND_PENDS_THEN_SUCCEEDS)
+    till.advance(hours=11, minutes=30)
+    refund(till, sale, "5")
+    day = till.now
+    till.advance(hours=2)
+    apply_notices(till)
+
+    assert till.shop.reconcile(reported(till, day)).ok
+    assert till.shop.reconcile(reported(till)).ok
+
+
 class Breaks(MemoryStorage):
     """A store that fails for good once it has taken so many commits."""
 

@@ -89,8 +89,7 @@ class Fit:
     @property
     def is_suspense(self) -> bool:
         """Whether nobody can say yet what the money is for."""
-        differs = self.difference is not None and self.difference.kind.is_suspense
-        return differs and not self.is_booked
+        return self.difference is not None and self.difference.kind.is_suspense
 
 
 def moves(operation: Operation) -> bool:
