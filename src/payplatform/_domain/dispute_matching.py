@@ -1,13 +1,16 @@
 """Lays a line about a dispute beside what is held for it.
 
-What a dispute holds may go and come several times, and the bank settles each in its turn: so a line
-is right where it is the next that has moved and no report has told of.
+What a dispute holds may go and come several times, and the bank settles each movement, but for
+those that came to nothing within the time of one report. So a line is right where there is a
+movement of its amount that no other line has told of.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Final
+from datetime import datetime
+from typing import Final, NamedTuple
 
 from payplatform._domain.disputes import Dispute
 from payplatform._domain.events import Event
@@ -22,10 +25,22 @@ from payplatform._domain.settlements import (
 DISPUTE_SETTLED: Final = "dispute.settled"
 
 
-def told_of(dispute: Dispute, history: Sequence[Event]) -> list[tuple[str, str]]:
-    """The reports and lines that have told of a dispute, in the order that they were booked in."""
-    settled = (event for event in _about(dispute, history) if event.type == DISPUTE_SETTLED)
-    return [(details["report"], details["line"]) for details in (dict(e.details) for e in settled)]
+class Told(NamedTuple):
+    """A line about a dispute that was booked: of which report, which line, and what it said."""
+
+    report: str
+    line: str
+    amount_minor: int
+
+
+def told_of(dispute: Dispute, history: Sequence[Event]) -> list[Told]:
+    """The lines that have told of a dispute, from the events of its payment."""
+    return [
+        Told(details["report"], details["line"], event.change.settled)
+        for event in _about(dispute, history)
+        if event.type == DISPUTE_SETTLED
+        for details in (dict(event.details),)
+    ]
 
 
 def fits_dispute(
@@ -42,18 +57,21 @@ def fits_dispute(
         dispute: the one that it names.
         history: the events of the dispute's payment.
         report: what the line is of.
-        place: the report and the line, as `told_of` has them.
+        place: the report as it is kept, and the line's number.
     """
-    if line.amount.currency != dispute.amount.currency:
-        return DifferenceKind.CURRENCY_DIFFERS, dispute.amount * (1 if line.is_reversal else -1)
-    told = told_of(dispute, history)
-    moved = [Money.minor(minor, dispute.amount.currency) for _, minor in _moved(dispute, history)]
-    at = told.index(place) if place in told else len(told)
-    ours = moved[at] if at < len(moved) else None
-    if ours is None or ours.is_positive is not line.amount.is_positive:
-        is_known = line.amount in moved[:at]
-        kind = DifferenceKind.DUPLICATE if is_known else DifferenceKind.MISSING_HERE
-        return kind, line.amount if is_known else None
+    currency, wanted = dispute.amount.currency, line.amount.amount_minor
+    others = Counter(told.amount_minor for told in told_of(dispute, history) if told[:2] != place)
+    moved = Counter(minor for _, minor in _moved(dispute, history))
+    alike = [minor for minor in moved - others if (minor > 0) is (wanted > 0)]
+    ours = (
+        Money.minor(min(alike, key=lambda minor: abs(minor - wanted)), currency) if alike else None
+    )
+    if line.amount.currency != currency:
+        return DifferenceKind.CURRENCY_DIFFERS, ours
+    if ours is None and wanted in moved:
+        return DifferenceKind.DUPLICATE, line.amount
+    if ours is None:
+        return DifferenceKind.MISSING_HERE, None
     if ours != line.amount:
         return DifferenceKind.AMOUNT_DIFFERS, ours
     return (DifferenceKind.LATE if line.booked_at < report.since else None), ours
@@ -64,23 +82,26 @@ def missing_of(
 ) -> Difference | None:
     """What is to be said of a dispute that a report does not name.
 
-    What went and came back in the time of the report need not be in it.
+    What went and came back in the time of the report need not be in it; and what we have heard of
+    after that time may have come back within it.
     """
-    untold = _moved(dispute, history)[len(told_of(dispute, history)) :]
-    minor = sum(minor for event, minor in untold if report.since <= event.at < report.until)
-    if not minor:
+    moved = _moved(dispute, history)
+    within = sum(minor for at, minor in moved if report.since <= at < report.until)
+    told = sum(told.amount_minor for told in told_of(dispute, history))
+    untold = sum(minor for _, minor in moved) - told
+    if not (within and untold):
         return None
     return Difference(
         kind=DifferenceKind.MISSING_AT_BANK,
         operation_id=dispute.operation_id,
         payment_id=dispute.payment_id,
-        ours=Money.minor(minor, dispute.amount.currency),
+        ours=Money.minor(untold, dispute.amount.currency),
     )
 
 
-def _moved(dispute: Dispute, history: Sequence[Event]) -> list[tuple[Event, int]]:
-    """All that has moved for a dispute: less than nothing where it was taken."""
-    return [(e, -e.change.disputed) for e in _about(dispute, history) if e.change.disputed]
+def _moved(dispute: Dispute, history: Sequence[Event]) -> list[tuple[datetime, int]]:
+    """All that has moved for a dispute, with when: less than nothing where it was taken."""
+    return [(e.at, -e.change.disputed) for e in _about(dispute, history) if e.change.disputed]
 
 
 def _about(dispute: Dispute, history: Sequence[Event]) -> Iterator[Event]:

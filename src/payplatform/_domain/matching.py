@@ -159,7 +159,7 @@ def _was_settled(look: Look) -> bool:
 def _told(look: Look) -> frozenset[tuple[str, str]]:
     """The reports and lines that have told of this movement."""
     if look.dispute is not None:
-        return frozenset(told_of(look.dispute, look.history))
+        return frozenset(told[:2] for told in told_of(look.dispute, look.history))
     type_ = UNSETTLED if look.line.is_reversal else SETTLED
     return frozenset(
         (details["report"], details["line"])
