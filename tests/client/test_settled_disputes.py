@@ -183,7 +183,7 @@ def test_reports_of_a_dispute_may_come_in_any_order(till: Till) -> None:
 def test_what_is_given_back_before_we_know_that_it_is_waits_in_suspense(till: Till) -> None:
     case = opened(till, till.sold("100"), "40")
     hear(till)
-    till.shop.reconcile(reported(till))
+    till.advance(days=1)
     till.bank.disputes.reverse(case)
     second = reported(till)
 
