@@ -34,6 +34,7 @@ from payplatform._domain.messages import (
 )
 from payplatform._domain.operations import Initiator, Operation, OperationState, StoredCredential
 from payplatform._domain.payments import Action, Payment, PaymentStatus
+from payplatform._domain.payouts import Payout, PayoutPlan
 from payplatform._domain.records import (
     Check,
     Customer,
@@ -57,6 +58,8 @@ R = TypeVar(
     Payment,
     Operation,
     Settlement,
+    Payout,
+    PayoutPlan,
     SealedCard,
     WrappedKey,
 )
@@ -491,6 +494,8 @@ __all__ = [
     "Payment",
     "PaymentMethod",
     "PaymentStatus",
+    "Payout",
+    "PayoutPlan",
     "Place",
     "PlaceInBooks",
     "Posting",

@@ -26,10 +26,22 @@ from payplatform.banks.simulated import SimulatedBank
 from payplatform.keys.local import LocalKeyService
 from payplatform.ports import BankNotice
 from payplatform.storage.memory import MemoryStorage
+from payplatform.testing._records import a_payout
 
-ROOMS = ("customers", "payment_methods", "payments", "operations", "vault", "journal", "audit")
+ROOMS = (
+    *("customers", "payment_methods", "payments", "operations", "vault", "journal", "audit"),
+    *("ledger", "payouts"),
+)
 
 OTHERS: dict[str, Any] = {
+    "account": "fees",
+    "at": None,
+    "first_at": None,
+    "interval": "manual",
+    "minimum": Money("1.00", "EUR"),
+    "reserve": None,
+    "since": None,
+    "until": None,
     "actor": "Ada",
     "amount": Money("1.00", "EUR"),
     "card": Card("4242424242424242", "12/40"),
@@ -101,6 +113,8 @@ def world() -> Iterator[tuple[MerchantClient, dict[str, str], Recorder, Callable
     payment = theirs.payments.authorize(
         Money("5.00", "EUR"), payment_method=method.id, idempotency_key="their-key"
     )
+    payout = a_payout(theirs.id, id=str(TypeID(prefix="po")))
+    storage.commit(Changes(merchant_id=theirs.id, records=(payout,)))
     ours = pay.merchant(pay.merchants.create(name="Ours").id)
     foreign = {
         "customer": customer.id,
@@ -108,6 +122,8 @@ def world() -> Iterator[tuple[MerchantClient, dict[str, str], Recorder, Callable
         "payment_method": method.id,
         "payment_method_id": method.id,
         "payment_id": payment.id,
+        "subject": payment.id,
+        "payout_id": payout.id,
         "operation_id": payment.latest_operation_id or "",
         "idempotency_key": "their-key",
     }

@@ -49,7 +49,7 @@ class HonestKeys:
         return self.wrap(self.unwrap(wrapped, context), context)
 
     def describe(self) -> Mapping[str, str]:
-        return {"adapter": "planted"}
+        return {"adapter": "planted", "current_master_key": sha256(self.master).hexdigest()[:8]}
 
     def close(self) -> None:
         pass
@@ -325,6 +325,14 @@ class TestSharesOnePlaceAmongThreads(Planted):
             return self.context
 
     caught_by = ("test_many_threads_at_once_each_get_their_own_key",)
+
+
+class TestNamesNoMasterKey(Planted):
+    class service(HonestKeys):  # noqa: N801
+        def describe(self) -> Mapping[str, str]:
+            return {"adapter": "planted"}
+
+    caught_by = ("test_it_names_the_master_key_that_wraps_now",)
 
 
 class TestClosesOnce(Planted):

@@ -30,6 +30,7 @@ class RequestKind(StrEnum):
     INCREMENT = "increment"
     VERIFY = "verify"
     RESUME = "resume"
+    PAYOUT = "payout"
     REVERSAL = "reversal"
 
 
@@ -133,6 +134,7 @@ class BankCapabilities:
         partial_void: whether less than all that is uncaptured may be voided.
         increments: whether an authorization may be raised.
         zero_amount_verification: whether it verifies a card without moving money.
+        payouts: whether it pays merchants out, to the bank account that it knows of each.
         authorization_lifetime_s: how long it holds an authorization; its replies say until when.
         currency_exponents: currencies that it counts differently from ISO 4217, which its adapter
             translates; for information.
@@ -147,6 +149,7 @@ class BankCapabilities:
     partial_void: bool = False
     increments: bool = False
     zero_amount_verification: bool = False
+    payouts: bool = False
     authorization_lifetime_s: float | None = None
     currency_exponents: tuple[tuple[str, int], ...] = ()
 

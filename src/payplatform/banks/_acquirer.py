@@ -74,6 +74,7 @@ _COUNTS_AS: Final[Mapping[LineKind, tuple[str, ...]]] = MappingProxyType(
         LineKind.VOID: ("voided",),
         LineKind.EXPIRY: ("expired",),
         LineKind.REFUND: ("refunded",),
+        LineKind.PAYOUT: (),
     }
 )
 
@@ -292,6 +293,8 @@ class Desk:
                 return self._void(order, self._account(order))
             case RequestKind.REFUND:
                 return self._refund(order, self._account(order))
+            case RequestKind.PAYOUT:
+                return self._pay_out(order)
             case RequestKind.REVERSAL:
                 return self._reverse(order)
 
@@ -384,6 +387,13 @@ class Desk:
         pending = self._booked(order, account, LineKind.REFUND, LineState.PENDING)
         due_at = self.now + self.terms.pending
         return evolve(pending, outcome=ReplyOutcome.PENDING, refunds=refunds, due_at=due_at)
+
+    def _pay_out(self, order: Order) -> Answer:
+        """Pay a merchant out. How much is owed to whom is not the bank's to know."""
+        _require_offered(self._offers.payouts)
+        _require_positive(order)
+        self.books.append(self._line(order, order, LineKind.PAYOUT, order.amount_minor))
+        return self._for_a_while(self._answer(order, ReplyOutcome.APPROVED), order.taken_back)
 
     def _reverse(self, order: Order) -> Answer:
         """Undo an operation whatever its kind, or remember that it is never to be done."""

@@ -136,6 +136,7 @@ class LineKind(StrEnum):
     VOID = "void"
     REFUND = "refund"
     EXPIRY = "expiry"
+    PAYOUT = "payout"
 
 
 class LineState(StrEnum):

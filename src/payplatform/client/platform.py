@@ -28,6 +28,7 @@ from payplatform.client.notices import Notices
 from payplatform.client.operations import Operations
 from payplatform.client.payment_methods import PaymentMethods
 from payplatform.client.payments import Payments
+from payplatform.client.payouts import Payouts
 from payplatform.client.vault import MerchantVault, Vault
 from payplatform.errors import ErrorCode, InvalidRequest, NotAllowed
 from payplatform.ports import Bank, KeyService, Limiter, SettlementReport, Storage
@@ -325,6 +326,7 @@ class MerchantClient:
         payments: taking money and giving it back.
         operations: the requests to the bank.
         vault: the keys that its cards are under, and taking the cards elsewhere.
+        payouts: the merchant's own money on its way to the merchant's own bank.
         ledger: the books: what every account shows, and why.
         journal: whether what is stored is what was written.
         audit: who did what with cards and books.
@@ -340,6 +342,7 @@ class MerchantClient:
         self.payments = Payments(engine, merchant_id, caller)
         self.operations = Operations(engine, merchant_id, caller)
         self.vault = MerchantVault(engine, merchant_id, caller)
+        self.payouts = Payouts(engine, merchant_id, caller)
         self.ledger = Ledger(engine, merchant_id)
         self.journal = Journal(engine, merchant_id)
         self.audit = Audit(engine, merchant_id)

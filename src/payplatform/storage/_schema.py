@@ -439,6 +439,39 @@ _BOOKS: Final = (
     "ALTER TABLE postings RENAME COLUMN payment_id TO subject_id",
     # The books as they are read: in the order of time.
     "CREATE INDEX postings_at ON postings (merchant_id, at, subject_id, event_number, line)",
+    """
+    CREATE TABLE payouts (
+        id TEXT NOT NULL,
+        merchant_id TEXT NOT NULL,
+        version INTEGER NOT NULL CHECK (version >= 1),
+        amount_minor INTEGER NOT NULL CHECK (amount_minor > 0),
+        currency TEXT NOT NULL CHECK (length(currency) = 3),
+        status TEXT NOT NULL,
+        operation_id TEXT NOT NULL,
+        state TEXT NOT NULL,
+        reference TEXT,
+        decline TEXT,
+        created_at INTEGER NOT NULL,
+        updated_at INTEGER NOT NULL,
+        row_digest BLOB,
+        PRIMARY KEY (merchant_id, id)
+    ) STRICT
+    """,
+    """
+    CREATE TABLE payout_plans (
+        id TEXT NOT NULL CHECK (length(id) = 3),
+        merchant_id TEXT NOT NULL,
+        version INTEGER NOT NULL CHECK (version >= 1),
+        interval TEXT NOT NULL,
+        minimum_minor INTEGER NOT NULL CHECK (minimum_minor >= 1),
+        reserve_minor INTEGER NOT NULL CHECK (reserve_minor >= 0),
+        next_at INTEGER,
+        created_at INTEGER NOT NULL,
+        updated_at INTEGER NOT NULL,
+        row_digest BLOB,
+        PRIMARY KEY (merchant_id, id)
+    ) STRICT
+    """,
     # What accounts show is added up from this index alone.
     """
     CREATE INDEX postings_account
