@@ -37,6 +37,8 @@ ERROR_WORDS: dict[str, str] = {
     "authorization_expired": "The bank has let go of the authorization.",
     "amount_exceeds_capturable": "More than is left to capture.",
     "amount_exceeds_voidable": "More than is left to void.",
+    "amount_exceeds_payable": "More than is earned, settled and not reserved.",
+    "amount_below_minimum": "A payout is at least the minimum of its plan.",
     "amount_exceeds_refundable": "More than is left to refund, refunds under way included.",
     "not_supported_by_bank": "This bank does not offer it.",
     "no_stored_credential": "The customer has not yet paid with this stored card.",

@@ -11,6 +11,7 @@ from payplatform._domain.limits import Limit, RetryRule
 from payplatform._domain.money import Money
 from payplatform._domain.operations import Initiator, Operation, OperationKind, OperationState
 from payplatform._domain.payments import Action, Payment, PaymentStatus
+from payplatform._domain.payouts import Payout, PayoutInterval, PayoutPlan, PayoutStatus
 from payplatform._domain.records import Customer, Merchant, PaymentMethod, Verification
 from payplatform._domain.settlements import Difference, DifferenceKind, Reconciliation
 from payplatform._engine.disputes import DisputeLooks, DueReport
@@ -84,6 +85,10 @@ __all__ = [
     "Payment",
     "PaymentMethod",
     "PaymentStatus",
+    "Payout",
+    "PayoutInterval",
+    "PayoutPlan",
+    "PayoutStatus",
     "Posting",
     "Reconciliation",
     "RecoveryReport",

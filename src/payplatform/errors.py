@@ -77,6 +77,8 @@ class ErrorCode(StrEnum):
     AMOUNT_EXCEEDS_CAPTURABLE = "amount_exceeds_capturable"
     AMOUNT_EXCEEDS_VOIDABLE = "amount_exceeds_voidable"
     AMOUNT_EXCEEDS_REFUNDABLE = "amount_exceeds_refundable"
+    AMOUNT_EXCEEDS_PAYABLE = "amount_exceeds_payable"
+    AMOUNT_BELOW_MINIMUM = "amount_below_minimum"
     NOT_SUPPORTED_BY_BANK = "not_supported_by_bank"
     NO_STORED_CREDENTIAL = "no_stored_credential"
     NOT_IN_REVIEW = "not_in_review"

@@ -35,6 +35,7 @@ from payplatform._domain.messages import (
 )
 from payplatform._domain.operations import Initiator, Operation, OperationState, StoredCredential
 from payplatform._domain.payments import Action, Payment, PaymentStatus
+from payplatform._domain.payouts import Payout, PayoutPlan
 from payplatform._domain.records import (
     Check,
     Customer,
@@ -59,6 +60,8 @@ R = TypeVar(
     Operation,
     Dispute,
     Settlement,
+    Payout,
+    PayoutPlan,
     SealedCard,
     WrappedKey,
 )
@@ -505,6 +508,8 @@ __all__ = [
     "Payment",
     "PaymentMethod",
     "PaymentStatus",
+    "Payout",
+    "PayoutPlan",
     "Place",
     "PlaceInBooks",
     "Posting",

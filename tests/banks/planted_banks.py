@@ -335,6 +335,7 @@ class TestApprovesTooMuch(Planted):
         "test_nothing_can_be_done_to_an_unknown_operation",
         "test_nothing_can_be_done_to_a_declined_operation",
         "test_a_verification_moves_nothing",
+        "test_a_merchant_is_paid_out_where_that_is_offered",
     )
 
 
@@ -360,6 +361,7 @@ class TestOffersLessThanItDeclares(Planted):
         "test_partial_refunds_add_up_to_the_capture",
         "test_an_increment_raises_what_is_held",
         "test_a_verification_moves_nothing",
+        "test_a_merchant_is_paid_out_where_that_is_offered",
         "test_an_authorization_says_in_utc_until_when_it_holds",
     )
 
@@ -375,6 +377,7 @@ class TestDoesMoreThanItDeclares(Planted):
         "test_partial_refunds_add_up_to_the_capture",
         "test_an_increment_raises_what_is_held",
         "test_a_verification_moves_nothing",
+        "test_a_merchant_is_paid_out_where_that_is_offered",
     )
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from payplatform import ErrorCode, InvalidRequest, Money
 from payplatform.banks import settlement_files
 from payplatform.banks._settlement_csv import written
+from payplatform.banks._settlement_fields import MOST_MINOR
 from payplatform.banks.settlement_files import read_report
 from payplatform.ports import AcquirerFees, SettlementLine, SettlementReport
 from payplatform.testing._records import times
@@ -66,8 +67,9 @@ _currencies = st.sampled_from(["EUR", "JPY", "KWD", "USD"])
 @st.composite
 def lines(draw: st.DrawFn) -> SettlementLine:
     currency = draw(_currencies)
-    minor = draw(st.integers(1, 2**62))
-    small = st.integers(0, 2**60)
+    # All four together stay within the bound: they are one amount of a statement.
+    minor = draw(st.integers(1, MOST_MINOR // 4))
+    small = st.integers(0, MOST_MINOR // 4)
     return SettlementLine(
         number=1,
         operation_id=f"op_{draw(st.integers(0, 10**25)):026d}",
@@ -85,6 +87,11 @@ def test_what_the_bank_writes_is_what_is_read(several: Sequence[SettlementLine])
     report = a_report(*placed)
     raw = written(report)
     assert read_report(raw) == evolve(report, digest=sha256(raw).digest())
+
+
+def test_the_largest_amount_that_is_read() -> None:
+    raw = GOOD.replace(b"19.99", b"10000000000000.00")
+    assert read_report(raw).lines[0].amount == Money.minor(MOST_MINOR, "EUR")
 
 
 def test_a_file_that_is_cut_off_anywhere_is_refused() -> None:
@@ -115,6 +122,8 @@ def test_the_mark_of_an_editor_does_no_harm() -> None:
         ("19.99", "1e3", 3),
         ("19.99", "19,99", 3),
         ("19.99", "9" * 30, 3),
+        ("19.99", "10000000000000.01", 3),
+        ("0.06", "10000000000000.01", 3),
         ("19.99", "9" * 100_000, 3),
         ("EUR,19.99", "EUX,19.99", 3),
         ("EUR,19.99", ",19.99", 3),

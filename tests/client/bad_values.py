@@ -440,6 +440,23 @@ CURRENCY = (
     Bad("huge", HUGE, ErrorCode.CURRENCY_UNKNOWN),
 )
 
+RESERVE = (
+    *(bad for bad in AMOUNT_OR_ALL if bad.code is ErrorCode.TYPE_INVALID),
+    Bad("negative money", Money("-5.00", "EUR"), ErrorCode.VALUE_INVALID),
+    Bad("dollars", Money("1.00", "USD"), ErrorCode.CURRENCY_MISMATCH),
+)
+
+INTERVAL = (
+    *objects(ErrorCode.VALUE_INVALID),
+    Bad("no interval", "hourly", ErrorCode.VALUE_INVALID),
+    Bad("other case", "Daily", ErrorCode.VALUE_INVALID),
+)
+
+FIRST_AT = (
+    *TIME,
+    Bad("of no interval", datetime(2030, 1, 1, tzinfo=UTC), ErrorCode.VALUE_INVALID),
+)
+
 CARD = (
     *objects(ErrorCode.TYPE_INVALID),
     Bad("number", NUMBER, ErrorCode.TYPE_INVALID),

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
-from till import AMEX, CHALLENGED, NO_FUNDS, Till, eur
+from till import AMEX, CHALLENGED, NO_FUNDS, Till, book, eur
 
 from payplatform import Card, OutcomeUnknown, PayPlatform, Settings
 from payplatform.banks.simulated import Call, Fault
@@ -44,6 +44,7 @@ class Counter:
         self.declined = till.sold(number=NO_FUNDS).id
         self.waiting = a_passed_challenge(till)
         self.dispute = a_dispute(till)
+        self.payout = a_payout(till)
         self.event = till.pay.events.pending(limit=1)[0]
         self.notice = a_notice(till, self.held)
         self.export = till.shop.vault.export(
@@ -126,6 +127,13 @@ class Counter:
             },
             "vault.on_behalf_of": {"actor": "Ada"},
             "shop.vault.on_behalf_of": {"actor": "Ada"},
+            "shop.payouts.create": {"amount": eur("1"), "idempotency_key": KEY},
+            "shop.payouts.get": {"payout_id": self.payout},
+            "shop.payouts.payable": {"currency": "EUR"},
+            "shop.payouts.plan": {"currency": "EUR"},
+            "shop.payouts.set_plan": {"minimum": eur("5")},
+            "shop.payouts.sweep": {"currency": "EUR", "idempotency_key": KEY},
+            "shop.payouts.timeline": {"payout_id": self.payout},
             "shop.ledger.balance": {"account": "fees", "currency": "EUR"},
             "vault.retire": {"unused_for": timedelta(days=1)},
             "shop.vault.retire": {"unused_for": timedelta(days=1)},
@@ -133,6 +141,13 @@ class Counter:
             "shop.vault.import_": {"data": self.export, "private_key": PRIVATE_KEY},
         }
         return needed.get(name, {})
+
+
+def a_payout(till: Till) -> str:
+    """What was settled a moment ago is on its way to the merchant."""
+    sold = till.sold()
+    book(till, sold, settled=sold.facts.captured)
+    return till.shop.payouts.create(eur("50"), idempotency_key="paid-out").id
 
 
 def a_notice(till: Till, payment_id: str) -> BankNotice:

@@ -155,6 +155,30 @@ ARGUMENTS: dict[str, dict[str, tuple[Bad, ...]]] = {
     },
     "shop.disputes.submit_evidence": {**ANSWERING, "exhibits": bad.EXHIBITS},
     "shop.journal.head": {},
+    "shop.payouts.create": {
+        "amount": bad.AMOUNT,
+        "idempotency_key": bad.KEY,
+        "reference": text(100, optional=True),
+        "timeout_s": bad.TIMEOUT,
+    },
+    "shop.payouts.get": {"payout_id": identifier("po")},
+    "shop.payouts.list": {},
+    "shop.payouts.payable": {"currency": bad.CURRENCY},
+    "shop.payouts.plan": {"currency": bad.CURRENCY},
+    "shop.payouts.run_due": {},
+    "shop.payouts.set_plan": {
+        "minimum": bad.AMOUNT,
+        "reserve": bad.RESERVE,
+        "interval": bad.INTERVAL,
+        "first_at": bad.FIRST_AT,
+    },
+    "shop.payouts.sweep": {
+        "currency": bad.CURRENCY,
+        "idempotency_key": bad.KEY,
+        "reference": text(100, optional=True),
+        "timeout_s": bad.TIMEOUT,
+    },
+    "shop.payouts.timeline": {"payout_id": identifier("po")},
     "shop.ledger.balance": {"account": bad.ACCOUNT, "currency": bad.CURRENCY, "at": bad.TIME},
     "shop.ledger.entries": {
         "since": bad.TIME,
@@ -402,17 +426,19 @@ def test_what_is_just_inside_the_line_is_taken(method: str, argument: str, n: in
     """Where valid turns into invalid: the longest, the least, the earliest, the oddest there is."""
     desk = Counter()
     told = outcome(lambda: desk.call(method, **{argument: bad.EDGES[argument][n]}))
-    if argument == "amount" and isinstance(told, NotAllowed | InvalidRequest):
-        assert told.code in BEYOND_THIS_PAYMENT
+    if argument in ("amount", "currency") and isinstance(told, NotAllowed | InvalidRequest):
+        assert told.code in BEYOND_WHAT_IS_THERE
     else:
         assert not isinstance(told, Exception), told
     desk.till.close()
 
 
-BEYOND_THIS_PAYMENT = {
+BEYOND_WHAT_IS_THERE = {
     ErrorCode.AMOUNT_EXCEEDS_CAPTURABLE,
     ErrorCode.AMOUNT_EXCEEDS_VOIDABLE,
     ErrorCode.AMOUNT_EXCEEDS_REFUNDABLE,
+    ErrorCode.AMOUNT_EXCEEDS_PAYABLE,
+    ErrorCode.AMOUNT_BELOW_MINIMUM,
     ErrorCode.AMOUNT_TOO_LARGE,
     ErrorCode.CURRENCY_MISMATCH,
 }

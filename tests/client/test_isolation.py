@@ -26,13 +26,22 @@ from payplatform.banks.simulated import SimulatedBank
 from payplatform.keys.local import LocalKeyService
 from payplatform.ports import BankNotice
 from payplatform.storage.memory import MemoryStorage
+from payplatform.testing._records import a_payout
 
 ROOMS = (
     *("customers", "payment_methods", "payments", "operations", "disputes"),
-    *("vault", "journal", "audit"),
+    *("vault", "journal", "audit", "ledger", "payouts"),
 )
 
 OTHERS: dict[str, Any] = {
+    "account": "fees",
+    "at": None,
+    "first_at": None,
+    "interval": "manual",
+    "minimum": Money("1.00", "EUR"),
+    "reserve": None,
+    "since": None,
+    "until": None,
     "actor": "Ada",
     "amount": Money("1.00", "EUR"),
     "card": Card("4242424242424242", "12/40"),
@@ -111,6 +120,8 @@ def world() -> Iterator[tuple[MerchantClient, dict[str, str], Recorder, Callable
     bank.disputes.open(theirs.id, capture.id)
     pay.notices.apply(bank.notices()[0])
     [dispute] = theirs.disputes.list()
+    payout = a_payout(theirs.id, id=str(TypeID(prefix="po")))
+    storage.commit(Changes(merchant_id=theirs.id, records=(payout,)))
     ours = pay.merchant(pay.merchants.create(name="Ours").id)
     foreign = {
         "customer": customer.id,
@@ -120,6 +131,8 @@ def world() -> Iterator[tuple[MerchantClient, dict[str, str], Recorder, Callable
         "payment_id": payment.id,
         "payment": payment.id,
         "dispute_id": dispute.id,
+        "subject": payment.id,
+        "payout_id": payout.id,
         "operation_id": payment.latest_operation_id or "",
         "idempotency_key": "their-key",
     }

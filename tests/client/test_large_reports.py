@@ -76,8 +76,8 @@ def shop_with(till: Till, sales: int) -> list[SettlementLine]:
     lines = []
     made = (sell(till, number) for number in range(1, sales + 1))
     while some := list(islice(made, 1_000)):
-        records = tuple(record for payment, sale, _ in some for record in (payment, sale))
-        till.storage.commit(Changes(merchant_id=till.merchant_id, records=records))
+        records: list[Payment | Operation] = [record for a, b, _ in some for record in (a, b)]
+        till.storage.commit(Changes(merchant_id=till.merchant_id, records=tuple(records)))
         lines += [line for *_, line in some]
     return lines
 

@@ -517,3 +517,18 @@ def test_after_any_days_cash_is_what_the_bank_has_paid_and_nothing_is_owed(
     assert shown(till, "suspense") == eur("0")
     assert till.pay.doctor().ok
     till.close()
+
+
+@pytest.mark.parametrize(("kept", "rule"), [("_postings", "postings"), ("_events", "events")])
+def test_the_doctor_sees_when_something_of_suspense_is_gone(kept: str, rule: str) -> None:
+    till = Till()
+    (report,) = several_days(till)
+    settlement = till.shop.reconcile(report).settlement_id
+    assert till.pay.doctor().ok
+    rows = getattr(till.storage, kept)[till.merchant_id, settlement]
+    rows.pop(max(rows))
+
+    findings = till.pay.doctor().findings
+    found_here = [(one.rule, one.row) for one in findings if one.record_id == settlement]
+    assert rule in [rule_ for rule_, _ in found_here]
+    till.close()

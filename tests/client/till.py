@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
 from watched_bank import WatchedBank
 
 from payplatform import Card, Money, Operation, Payment, PaymentMethod, PayPlatform, Settings
+from payplatform._domain.changes import Changes
+from payplatform._domain.events import Event
+from payplatform._domain.ledger import postings_of
+from payplatform._domain.payments import Facts
 from payplatform.banks.simulated import FULL_CAPABILITIES, SimulatedBank
 from payplatform.keys.local import LocalKeyService
 from payplatform.ports import BankCapabilities, Limiter, Storage
@@ -47,6 +53,7 @@ class Till:
         capabilities: BankCapabilities = FULL_CAPABILITIES,
         settings: Settings | None = None,
         limiter: Limiter | None = None,
+        new_id: Callable[[str], str] | None = None,
     ) -> None:
         self.now = START
         self.bank = SimulatedBank(now=self.clock, capabilities=capabilities)
@@ -60,6 +67,7 @@ class Till:
             keys=self.keys,
             limiter=limiter,
             now=self.clock,
+            new_id=new_id,
             settings=settings,
         )
         self.merchant_id = self.pay.merchants.create(name="Acme").id
@@ -141,6 +149,29 @@ class Till:
 
     def close(self) -> None:
         self.pay.close()
+
+
+def book(till: Till, payment: Payment, **change: int) -> None:
+    """Commit a change of a payment's facts, as a settlement or a dispute would."""
+    now = till.shop.payments.get(payment.id)
+    changed = evolve(now, version=now.version + 1, facts=now.facts + Facts(**change))
+    event = Event(
+        id=f"evt_{payment.id}_{changed.version}",
+        merchant_id=payment.merchant_id,
+        subject_id=payment.id,
+        number=changed.version,
+        type="payment.expired",
+        at=till.now,
+        change=Facts(**change),
+    )
+    till.storage.commit(
+        Changes(
+            merchant_id=payment.merchant_id,
+            records=(changed,),
+            events=(event,),
+            postings=postings_of(event, payment.currency),
+        )
+    )
 
 
 def contents(value: Any) -> Any:

@@ -15,13 +15,13 @@ from attrs import evolve, frozen
 from mortal import START, World, agree
 from verbs import KEY, Act, Prepare
 
-from payplatform import BankUnavailable, Payment, PaymentMethod
+from payplatform import BankUnavailable, Payment, PaymentMethod, Payout
 from payplatform.banks.simulated import SimulatedBank
 from payplatform.ports import BankRequest
 from payplatform.storage.sqlite import SQLiteStorage
 from payplatform.testing.disk import Disk, Image, recording_disk
 
-Told: TypeAlias = Payment | PaymentMethod
+Told: TypeAlias = Payment | PaymentMethod | Payout
 FILE = "books.db"
 
 

@@ -13,6 +13,7 @@ from payplatform._domain.events import Event
 from payplatform._domain.ledger import Posting
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
+from payplatform._domain.payouts import Payout, PayoutPlan
 from payplatform._domain.records import (
     Customer,
     Merchant,
@@ -29,13 +30,15 @@ Record = (
     | Payment
     | Operation
     | Dispute
+    | Payout
+    | PayoutPlan
     | Settlement
     | SealedCard
     | WrappedKey
 )
 """What has an id, a merchant and a version."""
 
-Subject = Payment | PaymentMethod
+Subject = Payment | PaymentMethod | Payout
 """What an operation is about."""
 
 

@@ -27,15 +27,16 @@ class Verb(StrEnum):
     REFUND = "refund"
     INCREMENT = "increment"
     VERIFY = "verify"
+    PAYOUT = "payout"
 
 
 @frozen(kw_only=True)
 class Command:
     """One call, validated.
 
-    `amount` None means: all there is. A `customer_id` stands for their default payment method.
-    `origin` is where the call comes from; the same request may come from elsewhere the next time,
-    so it is no part of the fingerprint.
+    `amount` None means: all there is; of a payout, in that `currency`. A `customer_id` stands for
+    their default payment method. `origin` is where the call comes from; the same request may come
+    from elsewhere the next time, so it is no part of the fingerprint.
     """
 
     verb: Verb
@@ -45,6 +46,7 @@ class Command:
     payment_method_id: str | None = None
     customer_id: str | None = None
     amount: Money | None = None
+    currency: str | None = None
     final: bool = False
     reference: str | None = None
     metadata: tuple[tuple[str, str], ...] = ()
@@ -70,6 +72,8 @@ class Command:
             self.reference,
             self.initiator,
             *(text for pair in self.metadata for text in pair),
+            # Only payouts have one, and no metadata: what was stored before has the print it had.
+            *(() if self.currency is None else (self.currency,)),
         )
         return hashlib.sha256(b"".join(map(_length_prefixed, parts))).digest()
 

@@ -5,7 +5,7 @@ Every rule on what may follow what is here and in `payments`. The flow holds non
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from attrs import evolve, frozen
@@ -14,6 +14,7 @@ from payplatform._domain.cards import expiry_moment
 from payplatform._domain.changes import Changes, Subject
 from payplatform._domain.commands import Command, Verb
 from payplatform._domain.events import Event
+from payplatform._domain.ledger import Account, payable_minor, postings_of
 from payplatform._domain.messages import BankCapabilities
 from payplatform._domain.money import MAX_MINOR, Money
 from payplatform._domain.operations import (
@@ -26,6 +27,7 @@ from payplatform._domain.operations import (
     StoredCredential,
 )
 from payplatform._domain.payments import NO_CHANGE, Facts, Payment, PaymentStatus
+from payplatform._domain.payouts import Payout, PayoutPlan
 from payplatform._domain.records import PaymentMethod
 from payplatform.errors import ErrorCode, InvalidRequest, NotAllowed
 
@@ -152,6 +154,72 @@ def verify_method(command: Command, method: PaymentMethod, world: World) -> Step
     return _started(operation, method, world)
 
 
+def start_payout(
+    command: Command, plan: PayoutPlan, balances: Mapping[Account, int], world: World
+) -> Step:
+    """Decide on `payout`: set money of the merchant's balance aside, and have the bank pay it.
+
+    Args:
+        command: what is asked; its amount, or for all there is its currency, is given.
+        plan: the merchant's for that currency, as stored; of version 0 where there is none.
+        balances: what the merchant's accounts show in that currency, read after the plan.
+        world: the time, ids, the lease and the bank's capabilities.
+
+    Returns:
+        The step to commit before the bank is asked. It raises the plan's version, so of two that
+        were decided on the same balance only one is committed.
+
+    Raises:
+        NotAllowed: that much is not there, is less than the minimum, or the bank cannot.
+    """
+    _require_bank(world.bank.payouts, OperationKind.PAYOUT)
+    amount = Money.minor(_payout_amount(command, plan, balances), plan.currency)
+    operation = evolve(
+        _operation(command, OperationKind.PAYOUT, amount, world), subject_id=world.new_id("po")
+    )
+    payout = Payout(
+        id=operation.subject_id,
+        merchant_id=command.merchant_id,
+        version=1,
+        amount=amount,
+        operation_id=operation.id,
+        state=operation.state,
+        reference=command.reference,
+        created_at=world.now,
+        updated_at=world.now,
+    )
+    event = _started_event(operation, payout, world, change=payout.facts)
+    changes = Changes(
+        merchant_id=command.merchant_id,
+        records=(evolve(plan, version=plan.version + 1, updated_at=world.now), payout, operation),
+        events=(event,),
+        postings=postings_of(event, plan.currency),
+    )
+    return Step(operation=operation, subject=payout, changes=changes)
+
+
+def _payout_amount(command: Command, plan: PayoutPlan, balances: Mapping[Account, int]) -> int:
+    payable_minor = payable_of(plan, balances)
+    amount_minor = payable_minor if command.amount is None else command.amount.amount_minor
+    if amount_minor < plan.minimum_minor:
+        raise NotAllowed(
+            f"{Money.minor(amount_minor, plan.currency)} is less than {plan.minimum}, the least "
+            "that is paid out",
+            code=ErrorCode.AMOUNT_BELOW_MINIMUM,
+        )
+    if amount_minor > payable_minor:
+        raise NotAllowed(
+            f"at most {Money.minor(max(0, payable_minor), plan.currency)} may be paid out now",
+            code=ErrorCode.AMOUNT_EXCEEDS_PAYABLE,
+        )
+    return amount_minor
+
+
+def payable_of(plan: PayoutPlan, balances: Mapping[Account, int]) -> int:
+    """What a plan lets out of these balances, in minor units; less than nothing if some is owed."""
+    return payable_minor(balances) - plan.reserve_minor
+
+
 def require_code_allowed(operation: Operation) -> None:
     """Pass when a security code may come with an operation: whoever knows it is there.
 
@@ -224,7 +292,11 @@ def _operation(
 
 
 def _started(
-    operation: Operation, subject: Subject, world: World, *, change: Facts = NO_CHANGE
+    operation: Operation,
+    subject: Payment | PaymentMethod,
+    world: World,
+    *,
+    change: Facts = NO_CHANGE,
 ) -> Step:
     operation = evolve(operation, subject_id=subject.id)
     subject = evolve(
@@ -240,7 +312,15 @@ def _started(
             latest_operation_id=operation.id,
             decline=None,
         )
-    event = Event(
+    event = _started_event(operation, subject, world, change=change)
+    changes = Changes(
+        merchant_id=operation.merchant_id, records=(subject, operation), events=(event,)
+    )
+    return Step(operation=operation, subject=subject, changes=changes)
+
+
+def _started_event(operation: Operation, subject: Subject, world: World, *, change: Facts) -> Event:
+    return Event(
         id=world.new_id("evt"),
         merchant_id=operation.merchant_id,
         subject_id=subject.id,
@@ -251,10 +331,6 @@ def _started(
         amount=operation.amount,
         change=change,
     )
-    changes = Changes(
-        merchant_id=operation.merchant_id, records=(subject, operation), events=(event,)
-    )
-    return Step(operation=operation, subject=subject, changes=changes)
 
 
 def open_entry(operation: Operation) -> OpenOperation:

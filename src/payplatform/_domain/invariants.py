@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from attrs import field, fields_dict, frozen
 
@@ -23,6 +24,7 @@ from payplatform._domain.operations import (
     OperationState,
 )
 from payplatform._domain.payments import Facts, Payment, rebuild
+from payplatform._domain.payouts import Payout, PayoutPlan
 from payplatform._domain.records import (
     Customer,
     KeyPurpose,
@@ -154,6 +156,24 @@ def broken_in_method(
     return _findings(method, problems)
 
 
+def broken_in_payout(
+    payout: Payout,
+    *,
+    operations: Sequence[Operation],
+    events: Sequence[Event],
+    postings: Sequence[Posting],
+) -> Iterator[Finding]:
+    """Every invariant that a payout breaks."""
+    problems = (
+        *_broken_history(payout.version, events),
+        *_broken_facts(payout.facts, events),
+        *_broken_books((postings_of(event, payout.amount.currency) for event in events), postings),
+        *_broken_open_list(payout, operations),
+        *_broken_outcomes(operations, events),
+    )
+    return _findings(payout, problems)
+
+
 def broken_in_operation(
     operation: Operation,
     subject: Subject,
@@ -217,6 +237,8 @@ _WORDS: Mapping[type, str] = MappingProxyType(
         Customer: "customer",
         PaymentMethod: "payment method",
         Payment: "payment",
+        Payout: "payout",
+        PayoutPlan: "payout plan",
         Operation: "operation",
         Settlement: "settlement",
         Dispute: "dispute",
@@ -240,7 +262,7 @@ def _findings(
 
 def has_room(subject: Subject) -> bool:
     """Whether what was booked last fits beside everything else, with what is under way counted."""
-    return isinstance(subject, PaymentMethod) or not any(broken_bounds(subject))
+    return not isinstance(subject, Payment) or not any(broken_bounds(subject))
 
 
 def broken_bounds(payment: Payment) -> Iterator[_Problem]:
@@ -391,9 +413,19 @@ def _broken_disputes(
             yield _Problem("disputes", f"it is {dispute.state}, and something is held", row=row)
 
 
+_SUBJECT_KINDS: Mapping[OperationKind, type[Any]] = MappingProxyType(
+    {OperationKind.VERIFY: PaymentMethod, OperationKind.PAYOUT: Payout}
+)
+
+
+def subject_kind(operation: Operation) -> type[Any]:
+    """What an operation is about: a payment, for most."""
+    return _SUBJECT_KINDS.get(operation.kind, Payment)
+
+
 def _broken_operation(operation: Operation, subject: Subject) -> Iterator[_Problem]:
     state = operation.state
-    if (operation.kind is OperationKind.VERIFY) is isinstance(subject, Payment):
+    if not isinstance(subject, subject_kind(operation)):
         yield _Problem("operation", f"a {operation.kind.noun} is not about such a thing")
     if isinstance(subject, Payment) and operation.amount.currency != subject.currency:
         yield _Problem("operation", "its amount is in another currency than the payment")

@@ -8,7 +8,7 @@ that amount from the credited to the debited account, and back when it shrinks.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
 from itertools import groupby
@@ -140,6 +140,19 @@ def balances(facts: Facts) -> dict[Account, int]:
     for account, amount_minor in _lines(facts):
         totals[account] += amount_minor
     return {account: totals[account] for account in Account}
+
+
+def payable_minor(balances: Mapping[Account, int]) -> int:
+    """What of a merchant's balance may be paid out, in minor units; less than nothing if it owes.
+
+    Never more than what it has earned, nor more of it than the acquirer has settled. What the
+    acquirer is still to take back for refunds and disputes is off already.
+
+    Args:
+        balances: what the accounts show in one currency; one that has no line may be missing.
+    """
+    earned = -balances.get(Account.MERCHANT_BALANCE, 0) - balances.get(Account.DISPUTES_HELD, 0)
+    return earned - max(0, balances.get(Account.ACQUIRER_RECEIVABLE, 0))
 
 
 def entries_of(lines: Iterable[Posting]) -> Iterator[Entry]:

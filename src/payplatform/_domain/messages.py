@@ -39,6 +39,7 @@ class RequestKind(StrEnum):
     INCREMENT = "increment"
     VERIFY = "verify"
     RESUME = "resume"
+    PAYOUT = "payout"
     REVERSAL = "reversal"
     SUBMIT_EVIDENCE = "submit_evidence"
     ACCEPT_DISPUTE = "accept_dispute"
@@ -153,6 +154,7 @@ class BankCapabilities:
         increments: whether an authorization may be raised.
         zero_amount_verification: whether it verifies a card without moving money.
         answers_disputes: whether it takes evidence in a dispute, or that the merchant accepts it.
+        payouts: whether it pays merchants out, to the bank account that it knows of each.
         authorization_lifetime_s: how long it holds an authorization; its replies say until when.
         currency_exponents: currencies that it counts differently from ISO 4217, which its adapter
             translates; for information.
@@ -168,6 +170,7 @@ class BankCapabilities:
     increments: bool = False
     zero_amount_verification: bool = False
     answers_disputes: bool = False
+    payouts: bool = False
     authorization_lifetime_s: float | None = None
     currency_exponents: tuple[tuple[str, int], ...] = ()
 

@@ -27,6 +27,7 @@ class OperationKind(StrEnum):
     INCREMENT = "increment"
     VERIFY = "verify"
     RESUME = "resume"
+    PAYOUT = "payout"
 
     @property
     def noun(self) -> str:
@@ -59,8 +60,15 @@ _NOUNS = {
 }
 _CARRIES_CARD = frozenset({*STARTING_KINDS, OperationKind.VERIFY})
 _MAY_BE_RESENT = frozenset(
-    {OperationKind.CAPTURE, OperationKind.VOID, OperationKind.REFUND, OperationKind.RESUME}
+    {
+        OperationKind.CAPTURE,
+        OperationKind.VOID,
+        OperationKind.REFUND,
+        OperationKind.RESUME,
+        OperationKind.PAYOUT,
+    }
 )
+_WITHOUT_PAYMENT = frozenset({OperationKind.VERIFY, OperationKind.PAYOUT})
 
 
 class OperationState(StrEnum):
@@ -271,7 +279,7 @@ class Operation:
     committed change raises it by one, and a writer whose number is stale writes nothing.
 
     Attributes:
-        subject_id: the payment, or the payment method for a verification.
+        subject_id: the payment; the payment method for a verification, the payout for a payout.
         target_id: the operation at the bank that this one works on; None for one that starts.
         lease_until: until then the caller who claimed it is presumed alive.
         next_try_at: when recovery looks at it again; None when nothing is due.
@@ -307,8 +315,8 @@ class Operation:
 
     @property
     def payment_id(self) -> str | None:
-        """The payment that it is about; a verification is about none."""
-        return None if self.kind is OperationKind.VERIFY else self.subject_id
+        """The payment that it is about; a verification and a payout are about none."""
+        return None if self.kind in _WITHOUT_PAYMENT else self.subject_id
 
     @property
     def version(self) -> int:

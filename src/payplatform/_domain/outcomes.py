@@ -27,6 +27,7 @@ from payplatform._domain.operations import (
     next_state,
 )
 from payplatform._domain.payments import NO_CHANGE, Action, Facts, Payment
+from payplatform._domain.payouts import Payout
 from payplatform._domain.records import PaymentMethod, Verification
 from payplatform._domain.replies import Verdict
 
@@ -61,6 +62,8 @@ def settle(
     was, operation = operation.state, _moved(operation, state, verdict, world)
     if isinstance(subject, PaymentMethod):
         step = _settled_method(operation, subject, verdict, world)
+    elif isinstance(subject, Payout):
+        step = _settled_payout(operation, subject, verdict, world)
     else:
         waiting = _settled_target(target, verdict, world)
         step = _settled_payment(
@@ -236,6 +239,27 @@ def _settled_method(
         receipts=receipts,
     )
     return Step(operation=operation, subject=method, changes=changes)
+
+
+def _settled_payout(operation: Operation, payout: Payout, verdict: Verdict, world: World) -> Step:
+    was = payout.facts
+    payout = evolve(
+        payout,
+        version=payout.version + 1,
+        state=operation.state,
+        decline=verdict.decline,
+        updated_at=world.now,
+    )
+    change = payout.facts + -was
+    event = _event(operation, payout, operation.state, world, change=change, verdict=verdict)
+    changes = Changes(
+        merchant_id=payout.merchant_id,
+        records=(operation, payout),
+        events=(event,),
+        postings=postings_of(event, payout.amount.currency),
+        receipts=(_receipt(operation, payout),) if _is_answer(operation) else (),
+    )
+    return Step(operation=operation, subject=payout, changes=changes)
 
 
 _VERIFIED_STATES = frozenset(

@@ -26,12 +26,14 @@ from payplatform._domain.invariants import (
     broken_in_method,
     broken_in_operation,
     broken_in_payment,
+    broken_in_payout,
     broken_in_settlement,
     dangling,
     row_of,
 )
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
+from payplatform._domain.payouts import Payout
 from payplatform._domain.records import Customer, Merchant, PaymentMethod, SealedCard, WrappedKey
 from payplatform._domain.settlements import Settlement
 from payplatform._engine.pages import PAGE, all_records
@@ -51,6 +53,7 @@ _KINDS: Final[dict[str, type]] = {
     "customers": Customer,
     "payment_methods": PaymentMethod,
     "payments": Payment,
+    "payouts": Payout,
     "settlements": Settlement,
 }
 """What is walked through, in this order; everything else belongs to one of these."""
@@ -65,6 +68,7 @@ _REFERENCES: Final[dict[type, dict[str, type]]] = {
         "payment_method_id": PaymentMethod,
     },
     Settlement: {"merchant_id": Merchant},
+    Payout: {"merchant_id": Merchant, "operation_id": Operation},
 }
 """Fields that name another record, each with its kind."""
 
@@ -81,6 +85,7 @@ class DoctorReport:
     customers: int
     payment_methods: int
     payments: int
+    payouts: int
     settlements: int
     findings: tuple[Finding, ...]
     position: str | None = None
@@ -242,8 +247,8 @@ def _broken(storage: Storage, record: Record) -> Iterator[Finding]:
             yield from broken_in_customer(record, default)
         case PaymentMethod():
             yield from _broken_in_method(storage, record)
-        case Payment():
-            yield from _broken_in_payment(storage, record)
+        case Payment() | Payout():
+            yield from _broken_in_books(storage, record)
         case Settlement():
             events = storage.events(record.merchant_id, record.id)
             postings = storage.postings(record.merchant_id, record.id)
@@ -292,17 +297,25 @@ def _broken_in_method(storage: Storage, method: PaymentMethod) -> Iterator[Findi
     yield from _broken_in_operations(storage, method, operations, events)
 
 
-def _broken_in_payment(storage: Storage, payment: Payment) -> Iterator[Finding]:
-    operations = _operations(storage, payment)
-    events = storage.events(payment.merchant_id, payment.id)
-    postings = storage.postings(payment.merchant_id, payment.id)
-    disputes = list(
-        all_records(storage, payment.merchant_id, Dispute, Filter(payment_id=payment.id))
-    )
-    yield from broken_in_payment(
-        payment, operations=operations, events=events, postings=postings, disputes=disputes
-    )
-    yield from _broken_in_operations(storage, payment, operations, events)
+def _broken_in_books(storage: Storage, subject: Payment | Payout) -> Iterator[Finding]:
+    """What is broken in something whose events have postings: they are made anew and compared."""
+    operations = _operations(storage, subject)
+    events = storage.events(subject.merchant_id, subject.id)
+    postings = storage.postings(subject.merchant_id, subject.id)
+    if isinstance(subject, Payment):
+        disputes = _disputes(storage, subject)
+        found = broken_in_payment(
+            subject, operations=operations, events=events, postings=postings, disputes=disputes
+        )
+    else:
+        found = broken_in_payout(subject, operations=operations, events=events, postings=postings)
+    yield from found
+    yield from _broken_in_operations(storage, subject, operations, events)
+
+
+def _disputes(storage: Storage, payment: Payment) -> list[Dispute]:
+    where = Filter(payment_id=payment.id)
+    return list(all_records(storage, payment.merchant_id, Dispute, where))
 
 
 def _broken_in_operations(

@@ -13,6 +13,7 @@ from payplatform._engine.flow import Flow
 from payplatform._engine.limits import Limits
 from payplatform._engine.notices import Notices
 from payplatform._engine.pages import all_records
+from payplatform._engine.payouts import Payouts
 from payplatform._engine.reconciling import Reconciling
 from payplatform._engine.recovery import Recovery
 from payplatform._engine.registry import Registry
@@ -75,6 +76,7 @@ class Engine:
             limits=limits,
             auditing=self.auditing,
         )
+        self.payouts = Payouts(storage=storage, run=self.flow.run, now=now)
         self.rotation = Rotation(
             storage=storage,
             vault=vault,

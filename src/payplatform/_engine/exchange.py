@@ -17,7 +17,7 @@ from payplatform._domain.audit import AuditEntry
 from payplatform._domain.changes import Changes, Subject
 from payplatform._domain.decisions import Step, World
 from payplatform._domain.events import Event
-from payplatform._domain.invariants import has_room
+from payplatform._domain.invariants import has_room, subject_kind
 from payplatform._domain.messages import BankReply, CardDetails, request_for, reversal_of
 from payplatform._domain.operations import (
     LATE_APPROVALS,
@@ -78,13 +78,11 @@ class Exchange:
         )
 
     def subject(self, operation: Operation) -> Subject:
-        """The payment, or payment method, that an operation is about."""
-        merchant_id, subject_id = operation.merchant_id, operation.subject_id
-        subject: Subject | None
-        if operation.kind is OperationKind.VERIFY:
-            subject = self.storage.get(merchant_id, PaymentMethod, subject_id)
-        else:
-            subject = self.storage.get(merchant_id, Payment, subject_id)
+        """The payment, payment method or payout that an operation is about."""
+        kind = subject_kind(operation)
+        subject: Subject | None = self.storage.get(
+            operation.merchant_id, kind, operation.subject_id
+        )
         if subject is None:
             raise StorageUnavailable(
                 f"the subject of operation {operation.id} is missing: run doctor()",
@@ -114,7 +112,7 @@ class Exchange:
         if self.now() >= operation.lease_until:
             # We were stalled. Others may have it by now, and the bank may have forgotten its id.
             return unclear(Doubt.TOO_LATE)
-        reference = subject.reference if isinstance(subject, Payment) else None
+        reference = None if isinstance(subject, PaymentMethod) else subject.reference
         request = request_for(operation, target=target, card=card, reference=reference)
         return self._ask(operation, lambda s: self.bank.send(request, timeout_s=s), timeout_s)
 

@@ -23,6 +23,7 @@ from payplatform._domain.decisions import (
     require_code_allowed,
     retry_payment,
     start_payment,
+    start_payout,
     verify_method,
 )
 from payplatform._domain.invariants import has_room
@@ -36,6 +37,7 @@ from payplatform._domain.secret import Secret
 from payplatform._engine.auditing import Auditing
 from payplatform._engine.exchange import TRIES, Exchange, not_told
 from payplatform._engine.limits import Held, Limits
+from payplatform._engine.payouts import plan_and_balances
 from payplatform._engine.recovery import Recovery
 from payplatform._engine.registry import Registry
 from payplatform._engine.vault import Vault
@@ -93,8 +95,8 @@ class Flow:
             timeout_s: how long the bank may take, in seconds; None for the default.
 
         Returns:
-            The payment, or for `verify` the payment method, with `replayed` set if it was told
-            before.
+            The payment, for `verify` the payment method, for `payout` the payout, with `replayed`
+            set if it was told before.
 
         Raises:
             NotFound: the payment or the payment method is not there.
@@ -200,11 +202,20 @@ class Flow:
         if command.verb is Verb.VERIFY:
             method = self._method(command)
             return verify_method(command, method, world), method
+        if command.verb is Verb.PAYOUT:
+            return self._payout(command, world), None
         payment = self._payment(command)
         if command.verb is Verb.RETRY:
             method = self._method(command, otherwise=payment.payment_method_id)
             return retry_payment(command, payment, method, world), method
         return follow_up(command, payment, world), None
+
+    def _payout(self, command: Command, world: World) -> Step:
+        currency = command.currency if command.amount is None else command.amount.currency
+        plan, balances = plan_and_balances(
+            self._storage, command.merchant_id, currency or "", world.now
+        )
+        return start_payout(command, plan, balances, world)
 
     def _payment(self, command: Command) -> Payment:
         payment = self._storage.get(command.merchant_id, Payment, command.payment_id or "")

@@ -77,6 +77,7 @@ _COUNTS_AS: Final[Mapping[LineKind, tuple[str, ...]]] = MappingProxyType(
         LineKind.EXPIRY: ("expired",),
         LineKind.REFUND: ("refunded",),
         LineKind.DISPUTE: ("disputed",),
+        LineKind.PAYOUT: (),
     }
 )
 
@@ -287,18 +288,26 @@ class Desk:
                 return self._verify(order)
             case RequestKind.RESUME:
                 return self._resume(order)
-            case RequestKind.INCREMENT:
-                return self._increment(order, self._account(order))
-            case RequestKind.CAPTURE:
-                return self._capture(order, self._account(order))
-            case RequestKind.VOID:
-                return self._void(order, self._account(order))
-            case RequestKind.REFUND:
-                return self._refund(order, self._account(order))
+            case RequestKind.PAYOUT:
+                return self._pay_out(order)
             case RequestKind.REVERSAL:
                 return self._reverse(order)
             case RequestKind.SUBMIT_EVIDENCE | RequestKind.ACCEPT_DISPUTE:
                 return self._answer_case(order)
+            case _:
+                return self._done_to(self._account(order), order)
+
+    def _done_to(self, account: _Account, order: Order) -> Answer:
+        """What works on something that was sold or authorized before."""
+        match order.kind:
+            case RequestKind.INCREMENT:
+                return self._increment(order, account)
+            case RequestKind.CAPTURE:
+                return self._capture(order, account)
+            case RequestKind.VOID:
+                return self._void(order, account)
+            case _:
+                return self._refund(order, account)
 
     def _start(self, order: Order) -> Answer:
         _require_positive(order)
@@ -401,6 +410,13 @@ class Desk:
         state = DisputeState.ACCEPTED if accepts else DisputeState.SUBMITTED
         self.books.save(evolve(case, state=state, evidence=order.evidence))
         return self._answer(order, ReplyOutcome.APPROVED)
+
+    def _pay_out(self, order: Order) -> Answer:
+        """Pay a merchant out. How much is owed to whom is not the bank's to know."""
+        _require_offered(self._offers.payouts)
+        _require_positive(order)
+        self.books.append(self._line(order, order, LineKind.PAYOUT, order.amount_minor))
+        return self._for_a_while(self._answer(order, ReplyOutcome.APPROVED), order.taken_back)
 
     def _reverse(self, order: Order) -> Answer:
         """Undo an operation whatever its kind, or remember that it is never to be done."""

@@ -142,6 +142,7 @@ class LineKind(StrEnum):
     REFUND = "refund"
     EXPIRY = "expiry"
     DISPUTE = "dispute"
+    PAYOUT = "payout"
 
 
 class LineState(StrEnum):

@@ -22,6 +22,9 @@ _OPERATION: Final = re.compile(r"op_[0-7][0-9a-hjkmnp-tv-z]{25}")
 _REFERENCE_LENGTH: Final = 100
 _DISPUTE_LENGTH: Final = 255
 
+MOST_MINOR: Final = 10**15
+"""No amount of one line is larger, so that what a report adds up to never fails half way."""
+
 
 def malformed(place: str, rule: str) -> InvalidRequest:
     """The error for a file that holds no report; `place` is such as `line 3`."""
@@ -63,6 +66,8 @@ def fee_of(text: str, currency: str, place: str) -> Money:
     money = _kept_to(lambda: Money(text, currency), place)
     if money < Money.zero(money.currency):
         raise malformed(place, "an amount must not be negative")
+    if money.amount_minor > MOST_MINOR:
+        raise malformed(place, f"an amount may have at most {MOST_MINOR} minor units")
     return money
 
 

@@ -82,7 +82,7 @@ __all__ = [
 _DAY_S: Final = 86_400.0
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _NOTICE: Final = "notice_"
-_TAKEN_BACK: Final = frozenset({RequestKind.CAPTURE, RequestKind.REFUND})
+_TAKEN_BACK: Final = frozenset({RequestKind.CAPTURE, RequestKind.REFUND, RequestKind.PAYOUT})
 
 FULL_CAPABILITIES: Final = BankCapabilities(
     dedups_operation_id_s=7 * _DAY_S,
@@ -95,6 +95,7 @@ FULL_CAPABILITIES: Final = BankCapabilities(
     increments=True,
     zero_amount_verification=True,
     answers_disputes=True,
+    payouts=True,
     authorization_lifetime_s=7 * _DAY_S,
 )
 """Everything a bank can offer. Switch off with `attrs.evolve(FULL_CAPABILITIES, increments=False)`.

@@ -30,6 +30,7 @@ from payplatform.client.notices import Notices
 from payplatform.client.operations import Operations
 from payplatform.client.payment_methods import PaymentMethods
 from payplatform.client.payments import Payments
+from payplatform.client.payouts import Payouts
 from payplatform.client.vault import MerchantVault, Vault
 from payplatform.errors import ErrorCode, InvalidRequest, NotAllowed
 from payplatform.ports import Bank, KeyService, Limiter, SettlementReport, Storage
@@ -351,6 +352,7 @@ class MerchantClient:
         operations: the requests to the bank.
         vault: the keys that its cards are under, and taking the cards elsewhere.
         disputes: what cardholders dispute, and what to say to it.
+        payouts: the merchant's own money on its way to the merchant's own bank.
         ledger: the books: what every account shows, and why.
         journal: whether what is stored is what was written.
         audit: who did what with cards and books.
@@ -367,6 +369,7 @@ class MerchantClient:
         self.operations = Operations(engine, merchant_id, caller)
         self.disputes = Disputes(engine, merchant_id, caller)
         self.vault = MerchantVault(engine, merchant_id, caller)
+        self.payouts = Payouts(engine, merchant_id, caller)
         self.ledger = Ledger(engine, merchant_id)
         self.journal = Journal(engine, merchant_id)
         self.audit = Audit(engine, merchant_id)

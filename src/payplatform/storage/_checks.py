@@ -29,13 +29,15 @@ LOST: Final = (
     Lost(
         "operation",
         "references",
-        "its payment or payment method is not there",
+        "its payment, payment method or payout is not there",
         """
         SELECT merchant_id, subject_id, id FROM operations AS o
         WHERE NOT EXISTS (SELECT 1 FROM payments AS p
                           WHERE p.merchant_id = o.merchant_id AND p.id = o.subject_id)
         AND NOT EXISTS (SELECT 1 FROM payment_methods AS m
                         WHERE m.merchant_id = o.merchant_id AND m.id = o.subject_id)
+        AND NOT EXISTS (SELECT 1 FROM payouts AS q
+                        WHERE q.merchant_id = o.merchant_id AND q.id = o.subject_id)
         LIMIT 1000
         """,
     ),
@@ -51,6 +53,8 @@ LOST: Final = (
                         WHERE m.merchant_id = e.merchant_id AND m.id = e.subject_id)
         AND NOT EXISTS (SELECT 1 FROM settlements AS s
                         WHERE s.merchant_id = e.merchant_id AND s.id = e.subject_id)
+        AND NOT EXISTS (SELECT 1 FROM payouts AS q
+                        WHERE q.merchant_id = e.merchant_id AND q.id = e.subject_id)
         LIMIT 1000
         """,
     ),
@@ -64,6 +68,8 @@ LOST: Final = (
                           WHERE p.merchant_id = l.merchant_id AND p.id = l.subject_id)
         AND NOT EXISTS (SELECT 1 FROM settlements AS s
                         WHERE s.merchant_id = l.merchant_id AND s.id = l.subject_id)
+        AND NOT EXISTS (SELECT 1 FROM payouts AS q
+                        WHERE q.merchant_id = l.merchant_id AND q.id = l.subject_id)
         LIMIT 1000
         """,
     ),

@@ -34,6 +34,7 @@ from payplatform._domain.ledger import Posting
 from payplatform._domain.money import Money
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Facts, Payment
+from payplatform._domain.payouts import Payout, PayoutPlan
 from payplatform._domain.records import Customer, Merchant, PaymentMethod, SealedCard, WrappedKey
 from payplatform._domain.settlements import Settlement
 from payplatform.errors import ErrorCode, StorageUnavailable
@@ -116,6 +117,9 @@ def _new_converter() -> Converter:
     converter.register_structure_hook(datetime, lambda stored, _: time_of(_exactly(stored, int)))
     converter.register_unstructure_hook(bytes, lambda data: b64encode(data).decode())
     converter.register_structure_hook(bytes, lambda text, _: b64decode(text, validate=True))
+    # Made anew by its own constructor, minor units would be taken for major ones.
+    converter.register_unstructure_hook(Money, lambda money: [money.amount_minor, money.currency])
+    converter.register_structure_hook(Money, lambda stored, _: Money.minor(*stored))
     converter.register_unstructure_hook_factory(
         attrs.has, lambda kind: make_dict_unstructure_fn(kind, converter, **_left_out(kind))
     )
@@ -374,6 +378,8 @@ PAYMENTS: Final = Layout(
 OPERATIONS: Final = Layout(Operation, "operations", guard="epoch")
 DISPUTES: Final = Layout(Dispute, "disputes")
 SETTLEMENTS: Final = Layout(Settlement, "settlements")
+PAYOUTS: Final = Layout(Payout, "payouts", computed=(("status", _text),))
+PAYOUT_PLANS: Final = Layout(PayoutPlan, "payout_plans")
 SEALED_CARDS: Final = Layout(SealedCard, "sealed_cards")
 WRAPPED_KEYS: Final = Layout(WrappedKey, "wrapped_keys")
 EVENTS: Final = Layout(Event, "events", prefix="change_", place=("subject_id", "number"))
@@ -393,6 +399,8 @@ RECORDS: Final[Mapping[type, Layout[Any]]] = MappingProxyType(
             OPERATIONS,
             DISPUTES,
             SETTLEMENTS,
+            PAYOUTS,
+            PAYOUT_PLANS,
             SEALED_CARDS,
             WRAPPED_KEYS,
         )
@@ -410,7 +418,11 @@ Format 1 knows no version of a fingerprint, format 2 none that is allowed again,
 fees and no settlement; each is read as if it said none.
 """
 
-_SUBJECTS: Final[dict[str, type[Subject]]] = {"payment": Payment, "payment_method": PaymentMethod}
+_SUBJECTS: Final[dict[str, type[Subject]]] = {
+    "payment": Payment,
+    "payment_method": PaymentMethod,
+    "payout": Payout,
+}
 _SUBJECT_NAMES: Final = {kind: name for name, kind in _SUBJECTS.items()}
 
 

@@ -26,6 +26,7 @@ from payplatform._domain.events import Event
 from payplatform._domain.ledger import Account, PlaceInBooks, Posting
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
+from payplatform._domain.payouts import Payout
 from payplatform._domain.records import Merchant, PaymentMethod
 from payplatform.errors import Conflict
 from payplatform.ports import (
@@ -378,7 +379,7 @@ def _take(mapping: dict[K, V], key: K, undo: ExitStack) -> None:
 
 
 def _as_stored(record: V) -> V:
-    if isinstance(record, Payment | PaymentMethod) and record.replayed:
+    if isinstance(record, Payment | PaymentMethod | Payout) and record.replayed:
         return cast("V", evolve(record, replayed=False))
     return record
 

@@ -15,6 +15,7 @@ from payplatform.testing._bank_talk import (
     CAPTURE,
     DECLINED,
     INCREMENT,
+    PAYOUT,
     REFUND,
     SALE,
     VERIFY,
@@ -132,6 +133,15 @@ class BankAmounts(BankTalk):
 
         assert (verified.outcome is APPROVED) is offered
         assert self.outcome(bank, CAPTURE, 1, verified) is DECLINED
+
+    def test_a_merchant_is_paid_out_where_that_is_offered(self, bank: Bank) -> None:
+        """It needs neither card nor target, is told again, and can be captured by nobody."""
+        paid = self.send(bank, PAYOUT)
+
+        assert (paid.outcome is APPROVED) is bank.capabilities.payouts
+        if bank.capabilities.inquiry_by_operation_id:
+            assert self.inquire(bank, paid.operation_id).outcome is paid.outcome
+        assert self.outcome(bank, CAPTURE, 1, paid) is DECLINED
 
     def test_a_verification_finds_a_bad_card(self, bank: Bank) -> None:
         """A card that would be declined fails its verification."""

@@ -26,6 +26,7 @@ APPROVED, DECLINED = ReplyOutcome.APPROVED, ReplyOutcome.DECLINED
 AUTHORIZE, SALE, VERIFY = RequestKind.AUTHORIZE, RequestKind.SALE, RequestKind.VERIFY
 CAPTURE, VOID, REFUND = RequestKind.CAPTURE, RequestKind.VOID, RequestKind.REFUND
 INCREMENT, RESUME, REVERSAL = RequestKind.INCREMENT, RequestKind.RESUME, RequestKind.REVERSAL
+PAYOUT = RequestKind.PAYOUT
 
 WHOLE = 10_000
 """What most tests ask for, in minor units: a sandbox may not like much more."""

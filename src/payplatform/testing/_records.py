@@ -26,6 +26,7 @@ from payplatform._domain.ledger import Account, Posting
 from payplatform._domain.money import MAX_MINOR, Money
 from payplatform._domain.operations import Operation, OperationKind, OperationState
 from payplatform._domain.payments import Facts, Payment
+from payplatform._domain.payouts import Payout, PayoutInterval, PayoutPlan
 from payplatform._domain.records import (
     Customer,
     KeyPurpose,
@@ -48,6 +49,7 @@ PREFIXES: Final[Mapping[type, str]] = MappingProxyType(
         Operation: "op",
         Dispute: "dsp",
         Settlement: "stl",
+        Payout: "po",
         SealedCard: "tok",
         WrappedKey: "dek",
         Event: "evt",
@@ -58,6 +60,8 @@ PREFIXES: Final[Mapping[type, str]] = MappingProxyType(
 
 def an_id(kind: type, number: int) -> str:
     """The id of that kind with that number; greater numbers have greater ids."""
+    if kind is PayoutPlan:
+        return sorted(EXPONENTS)[number]
     return f"{PREFIXES[kind]}_{number:026d}"
 
 
@@ -190,6 +194,38 @@ def a_settlement(merchant_id: str, number: int = 1, **otherwise: Any) -> Settlem
     return evolve(settlement, **otherwise)
 
 
+def a_payout(merchant_id: str, number: int = 1, **otherwise: Any) -> Payout:
+    """A payout that was started."""
+    payout = Payout(
+        id=an_id(Payout, number),
+        merchant_id=merchant_id,
+        version=1,
+        amount=Money.minor(1999, "EUR"),
+        operation_id=an_id(Operation, number),
+        state=OperationState.IN_FLIGHT,
+        reference="week 9",
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    return evolve(payout, **otherwise)
+
+
+def a_plan(merchant_id: str, number: int = 1, **otherwise: Any) -> PayoutPlan:
+    """A plan of weekly payouts in one of the currencies."""
+    plan = PayoutPlan(
+        id=sorted(EXPONENTS)[number],
+        merchant_id=merchant_id,
+        version=1,
+        interval=PayoutInterval.WEEKLY,
+        minimum_minor=100,
+        reserve_minor=5_000,
+        next_at=NOW + SECOND,
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    return evolve(plan, **otherwise)
+
+
 def a_sealed_card(merchant_id: str, number: int = 1, **otherwise: Any) -> SealedCard:
     """A sealed card; nothing in it can be opened."""
     sealed = SealedCard(
@@ -269,6 +305,8 @@ EXAMPLES: Final[Mapping[type, Callable[..., Any]]] = MappingProxyType(
         Operation: an_operation,
         Dispute: a_dispute,
         Settlement: a_settlement,
+        Payout: a_payout,
+        PayoutPlan: a_plan,
         SealedCard: a_sealed_card,
         WrappedKey: a_wrapped_key,
     }
@@ -331,6 +369,7 @@ _BY_NAME: Final[Mapping[str, st.SearchStrategy[Any]]] = MappingProxyType(
         "latest_event": counts,
         "digest": st.binary(min_size=32, max_size=32),
         "key_version": counts,
+        "minimum_minor": st.integers(1, MAX_MINOR),
         "attempts": st.integers(0, 2**31 - 1),
         "facts": facts(),
         "change": st.builds(Facts, **dict.fromkeys(attrs.fields_dict(Facts), _changes)),
@@ -359,6 +398,9 @@ def any_of(kind: type) -> st.SearchStrategy[Any]:
     # A sealed card's number is not a count.
     if kind is SealedCard:
         drawn["number"] = st.binary()
+    # And a payout is of more than nothing.
+    if kind is Payout:
+        drawn["amount"] = drawn["amount"].filter(bool)
     return st.builds(kind, **drawn)
 
 
