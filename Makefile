@@ -9,10 +9,10 @@ LOCK := $(BIN)/uv pip compile --quiet --no-config --system-certs --universal --p
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-crash test-rotation test-services simulate mutants sbom check docs format lock clean
+.PHONY: help demo test test-crash test-settlement test-rotation test-services simulate mutants sbom check docs format lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/demo.stamp ## Take a guided tour: charge, decline, refund, crash, recover
 	@here=$$PWD; there=$$(mktemp -d) && trap 'rm -rf "$$there"' EXIT && cd "$$there" \
@@ -23,6 +23,9 @@ test: .venv/dev.stamp ## Run the tests (TESTS="tests/test_money.py -k yen" picks
 
 test-crash: .venv/dev.stamp ## Kill processes, cut the power and fail disks at full length: some minutes
 	PAYPLATFORM_CRASH=full $(BIN)/pytest tests/crash
+
+test-settlement: .venv/dev.stamp ## Reconcile a report of 100,000 lines with planted faults: some minutes
+	PAYPLATFORM_SETTLEMENT=full $(BIN)/pytest tests/client/test_large_reports.py
 
 test-rotation: .venv/dev.stamp ## Rotate the keys of 10,000 cards with 50 kills while a shop sells: some minutes
 	PAYPLATFORM_CRASH=full $(BIN)/pytest tests/crash/test_rotations_killed.py

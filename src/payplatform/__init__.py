@@ -15,6 +15,7 @@ from payplatform._domain.operations import Initiator, Operation, OperationKind, 
 from payplatform._domain.payments import Action, Payment, PaymentStatus
 from payplatform._domain.payouts import Payout, PayoutInterval, PayoutPlan, PayoutStatus
 from payplatform._domain.records import Customer, Merchant, PaymentMethod, Verification
+from payplatform._domain.settlements import Difference, DifferenceKind, Reconciliation
 from payplatform._domain.statements import CurrencyStatement, Month, Statement
 from payplatform._engine.disputes import DisputeLooks, DueReport
 from payplatform._engine.doctor import DoctorReport
@@ -59,6 +60,8 @@ __all__ = [
     "DeclineCode",
     "DeclineKind",
     "Declined",
+    "Difference",
+    "DifferenceKind",
     "Dispute",
     "DisputeLooks",
     "DisputeReason",
@@ -99,6 +102,7 @@ __all__ = [
     "PayoutPlan",
     "PayoutStatus",
     "Posting",
+    "Reconciliation",
     "RecoveryReport",
     "RetryRule",
     "RotationReport",

@@ -56,6 +56,10 @@ class ErrorCode(StrEnum):
     # of InvalidRequest, notices
     NOTICE_MALFORMED = "notice_malformed"
     NOTICE_TOO_LARGE = "notice_too_large"
+    # of InvalidRequest, settlement reports
+    REPORT_MALFORMED = "report_malformed"
+    REPORT_CHANGED = "report_changed"
+    REPORT_OF_ANOTHER = "report_of_another"
     # of InvalidRequest, cards
     CARD_NUMBER_INVALID = "card_number_invalid"
     CARD_NUMBER_LENGTH = "card_number_length"

@@ -46,6 +46,12 @@ from payplatform._domain.records import (
     SealedCard,
     WrappedKey,
 )
+from payplatform._domain.settlements import (
+    AcquirerFees,
+    Settlement,
+    SettlementLine,
+    SettlementReport,
+)
 
 R = TypeVar(
     "R",
@@ -56,6 +62,7 @@ R = TypeVar(
     Operation,
     Notice,
     Dispute,
+    Settlement,
     Payout,
     PayoutPlan,
     SealedCard,
@@ -495,6 +502,7 @@ __all__ = [
     "EVERY_LINE",
     "EXACTLY",
     "Account",
+    "AcquirerFees",
     "Action",
     "AuditEntry",
     "Bank",
@@ -540,6 +548,9 @@ __all__ = [
     "ReplyOutcome",
     "RequestKind",
     "SealedCard",
+    "Settlement",
+    "SettlementLine",
+    "SettlementReport",
     "Storage",
     "StoredCredential",
     "Subject",

@@ -33,8 +33,8 @@ def test_there_are_all_the_commands() -> None:
     assert [
         *("demo", "init", "cards"),
         *("charge", "authorize", "capture", "void", "refund", "retry", "resume"),
-        *("list", "show", "disputes", "recover", "unresolved", "resolve", "doctor", "vault"),
-        *("ledger", "statement", "chart", "report", "export"),
+        *("list", "show", "disputes", "recover", "unresolved", "resolve", "reconcile", "doctor"),
+        *("vault", "ledger", "statement", "chart", "report", "export"),
     ] == COMMANDS
 
 

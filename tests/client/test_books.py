@@ -64,7 +64,8 @@ class Shop:
             self.till.bank.next(
                 self.draw.choice([Fault.LOSE_REPLY, Fault.LOSE_REQUEST, Fault.TAKE_BACK])
             )
-        with suppress(PayPlatformError):
+        # The bank knows nothing of some, or has given it back.
+        with suppress(PayPlatformError, LookupError):
             self.draw.choice(self.steps)()
 
     def money(self, most_minor: int = 5_000) -> Money:
@@ -100,18 +101,15 @@ class Shop:
             )
 
     def dispute(self) -> None:
-        """The cardholder's bank takes money back, or one of its disputes is decided."""
-        disputes = self.till.bank.disputes
-        undecided = [
-            one.dispute_id for one in disputes.list() if one.state in ("opened", "submitted")
-        ]
-        with suppress(LookupError):
-            if undecided and self.draw.random() < 0.5:
-                merchant_wins = self.draw.random() < 0.5
-                disputes.decide(self.draw.choice(undecided), merchant_wins=merchant_wins)
-            else:
-                operations = list(self.till.shop.payments.operations(self.some().id))
-                disputes.open(self.till.merchant_id, self.draw.choice(operations).id)
+        """The cardholder's bank disputes what was taken, or decides, and tells of it."""
+        bank, payment = self.till.bank.disputes, self.some()
+        open_now = [case.dispute_id for case in bank.list() if case.state == "opened"]
+        if open_now and self.draw.random() < 0.5:  # as often as not
+            bank.decide(self.draw.choice(open_now), merchant_wins=self.draw.choice([True, False]))
+        else:
+            taken = self.draw.choice(list(self.till.shop.payments.operations(payment.id)))
+            amount = Money.minor(self.draw.randint(1, 5_000), payment.currency)
+            bank.open(self.till.merchant_id, taken.id, self.draw.choice([None, amount]))
         self.hear()
 
     def pay_out(self) -> None:

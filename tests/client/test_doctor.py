@@ -619,7 +619,7 @@ def test_a_large_file_can_be_looked_at_in_parts(limit: int, patient: Patient) ->
         parts.append(patient.till.pay.doctor(after=parts[-1].position, limit=limit))
 
     assert [f for part in parts for f in part.findings] == list(whole.findings)
-    for count in ("merchants", "customers", "payment_methods", "payments"):
+    for count in ("merchants", "customers", "payment_methods", "payments", "settlements"):
         each = [getattr(part, count) for part in parts]
         assert sum(each) == getattr(whole, count)
         assert max(each) <= limit

@@ -23,6 +23,7 @@ from payplatform._domain.records import (
     SealedCard,
     WrappedKey,
 )
+from payplatform._domain.settlements import Settlement
 
 Record = (
     Merchant
@@ -34,6 +35,7 @@ Record = (
     | Notice
     | Payout
     | PayoutPlan
+    | Settlement
     | SealedCard
     | WrappedKey
     | FeeSchedule

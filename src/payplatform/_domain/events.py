@@ -33,6 +33,12 @@ _STEPS = {
 
 _OTHERS = {
     "payment.expired": "the authorization expired; what was not captured is released",
+    "payment.settled": "the bank has settled it, less what the bank keeps",
+    "payment.settlement_reversed": "the bank has settled that it took it back",
+    "settlement.opened": "the bank's settlement report was taken, and is being booked",
+    "settlement.suspended": "a line matches nothing here; its money is in suspense",
+    "settlement.explained": "what a line is for is known; its money has left suspense",
+    "dispute.settled": "the bank has settled what the dispute holds, or gives back",
     "dispute.opened": "the cardholder's bank disputes it and has taken the amount back, for now",
     "dispute.updated": "the bank told of the dispute anew",
     "dispute.answer_started": "an answer to the dispute is on its way to the bank",

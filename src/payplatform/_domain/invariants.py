@@ -15,7 +15,7 @@ from payplatform._domain.changes import Record, Subject
 from payplatform._domain.decisions import open_entry
 from payplatform._domain.disputes import HOLDINGS, Dispute
 from payplatform._domain.events import EVENT_TYPES, Event
-from payplatform._domain.ledger import Posting, postings_of
+from payplatform._domain.ledger import Posting, own_postings, postings_of
 from payplatform._domain.operations import (
     ANSWERED_STATES,
     STARTING_KINDS,
@@ -32,6 +32,7 @@ from payplatform._domain.records import (
     PaymentMethod,
     WrappedKey,
 )
+from payplatform._domain.settlements import Settlement
 
 CAUSES: Mapping[str, str] = MappingProxyType(
     {
@@ -116,13 +117,24 @@ def broken_in_payment(
         *broken_bounds(payment),
         *_broken_history(payment.version, events),
         *_broken_facts(payment.facts, events),
-        *_broken_books(payment.currency, events, postings),
+        *_broken_books((postings_of(event, payment.currency) for event in events), postings),
         *_broken_open_list(payment, operations),
         *_broken_outcomes(operations, events),
         *_broken_targets(payment, operations),
         *_broken_disputes(payment, operations, disputes),
     )
     return _findings(payment, problems)
+
+
+def broken_in_settlement(
+    settlement: Settlement, *, events: Sequence[Event], postings: Sequence[Posting]
+) -> Iterator[Finding]:
+    """Every invariant that a settlement report breaks, as it is kept."""
+    problems = (
+        *_broken_history(settlement.latest_event, events),
+        *_broken_books(map(own_postings, events), postings),
+    )
+    return _findings(settlement, problems)
 
 
 def broken_in_method(
@@ -155,7 +167,7 @@ def broken_in_payout(
     problems = (
         *_broken_history(payout.version, events),
         *_broken_facts(payout.facts, events),
-        *_broken_books(payout.amount.currency, events, postings),
+        *_broken_books((postings_of(event, payout.amount.currency) for event in events), postings),
         *_broken_open_list(payout, operations),
         *_broken_outcomes(operations, events),
     )
@@ -228,6 +240,7 @@ _WORDS: Mapping[type, str] = MappingProxyType(
         Payout: "payout",
         PayoutPlan: "payout plan",
         Operation: "operation",
+        Settlement: "settlement",
         Dispute: "dispute",
     }
 )
@@ -303,10 +316,10 @@ def _broken_facts(facts: Facts, events: Sequence[Event]) -> Iterator[_Problem]:
 
 
 def _broken_books(
-    currency: str, events: Sequence[Event], postings: Sequence[Posting]
+    entries: Iterable[tuple[Posting, ...]], postings: Sequence[Posting]
 ) -> Iterator[_Problem]:
     """The lines are those that the events make, to the cent. So each event's sum to zero."""
-    made = {_place(p): p for event in events for p in postings_of(event, currency)}
+    made = {_place(line): line for entry in entries for line in entry}
     there = {_place(posting): posting for posting in postings}
     for number, line in sorted(made.keys() | there.keys()):
         wanted, found = made.get((number, line)), there.get((number, line))

@@ -129,6 +129,11 @@ def postings_of(event: Event, currency: str) -> tuple[Posting, ...]:
     )
 
 
+def own_postings(event: Event) -> tuple[Posting, ...]:
+    """The lines of an event whose amount says which currency its change is in; else none."""
+    return () if event.amount is None else postings_of(event, event.amount.currency)
+
+
 def movements(entry: Entry) -> Iterator[tuple[str, int]]:
     """The facts that a whole entry says have grown, each with by how much; memoranda left out.
 

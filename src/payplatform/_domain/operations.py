@@ -287,6 +287,7 @@ class Operation:
         reason: why it is in doubt or in review, in words without secrets.
         card_fingerprint: of the card it carries, while it is open and once it is declined: the
             card networks count declines. None for one that carries none, or that went through.
+        settlement_id: the bank's report that has told of it last; None while none has.
     """
 
     id: str
@@ -310,6 +311,7 @@ class Operation:
     decline: Decline | None = None
     reason: str | None = None
     card_fingerprint: bytes | None = field(default=None, repr=False)
+    settlement_id: str | None = None
 
     @property
     def payment_id(self) -> str | None:

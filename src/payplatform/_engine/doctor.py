@@ -27,6 +27,7 @@ from payplatform._domain.invariants import (
     broken_in_operation,
     broken_in_payment,
     broken_in_payout,
+    broken_in_settlement,
     dangling,
     row_of,
 )
@@ -34,6 +35,7 @@ from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
 from payplatform._domain.payouts import Payout
 from payplatform._domain.records import Customer, Merchant, PaymentMethod, SealedCard, WrappedKey
+from payplatform._domain.settlements import Settlement
 from payplatform._engine.pages import PAGE, all_records
 from payplatform.errors import ErrorCode, InvalidRequest, StorageUnavailable
 from payplatform.ports import Filter, Place, Storage
@@ -52,6 +54,7 @@ _KINDS: Final[dict[str, type]] = {
     "payment_methods": PaymentMethod,
     "payments": Payment,
     "payouts": Payout,
+    "settlements": Settlement,
 }
 """What is walked through, in this order; everything else belongs to one of these."""
 
@@ -64,6 +67,7 @@ _REFERENCES: Final[dict[type, dict[str, type]]] = {
         "customer_id": Customer,
         "payment_method_id": PaymentMethod,
     },
+    Settlement: {"merchant_id": Merchant},
     Payout: {"merchant_id": Merchant, "operation_id": Operation},
 }
 """Fields that name another record, each with its kind."""
@@ -82,6 +86,7 @@ class DoctorReport:
     payment_methods: int
     payments: int
     payouts: int
+    settlements: int
     findings: tuple[Finding, ...]
     position: str | None = None
 
@@ -244,6 +249,10 @@ def _broken(storage: Storage, record: Record) -> Iterator[Finding]:
             yield from _broken_in_method(storage, record)
         case Payment() | Payout():
             yield from _broken_in_books(storage, record)
+        case Settlement():
+            events = storage.events(record.merchant_id, record.id)
+            postings = storage.postings(record.merchant_id, record.id)
+            yield from broken_in_settlement(record, events=events, postings=postings)
 
 
 def _broken_chain(storage: Storage, merchant_id: str, chain: Chain) -> Iterator[Finding]:
@@ -294,8 +303,7 @@ def _broken_in_books(storage: Storage, subject: Payment | Payout) -> Iterator[Fi
     events = storage.events(subject.merchant_id, subject.id)
     postings = storage.postings(subject.merchant_id, subject.id)
     if isinstance(subject, Payment):
-        disputed = Filter(payment_id=subject.id)
-        disputes = list(all_records(storage, subject.merchant_id, Dispute, disputed))
+        disputes = _disputes(storage, subject)
         found = broken_in_payment(
             subject, operations=operations, events=events, postings=postings, disputes=disputes
         )
@@ -303,6 +311,11 @@ def _broken_in_books(storage: Storage, subject: Payment | Payout) -> Iterator[Fi
         found = broken_in_payout(subject, operations=operations, events=events, postings=postings)
     yield from found
     yield from _broken_in_operations(storage, subject, operations, events)
+
+
+def _disputes(storage: Storage, payment: Payment) -> list[Dispute]:
+    where = Filter(payment_id=payment.id)
+    return list(all_records(storage, payment.merchant_id, Dispute, where))
 
 
 def _broken_in_operations(

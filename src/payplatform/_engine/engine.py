@@ -16,6 +16,7 @@ from payplatform._engine.notices import Notices
 from payplatform._engine.pages import all_records
 from payplatform._engine.payouts import Payouts
 from payplatform._engine.pricing import Pricing
+from payplatform._engine.reconciling import Reconciling
 from payplatform._engine.recovery import Recovery
 from payplatform._engine.registry import Registry
 from payplatform._engine.revealing import Revealing
@@ -70,6 +71,7 @@ class Engine:
         self.notices = Notices(exchange, self.disputes)
         self.inbox = Inbox(exchange, self.notices)
         self.recovery = Recovery(exchange, self.inbox)
+        self.reconciling = Reconciling(storage=storage, now=now, new_id=new_id)
         self.flow = Flow(
             exchange=exchange,
             recovery=self.recovery,

@@ -175,7 +175,7 @@ class Desk:
     def end_pending(self, pending: Answer, *, succeed: bool) -> None:
         """Decide a pending refund, and tell."""
         state = LineState.BOOKED if succeed else LineState.REVERSED
-        self.books.mark_lines(pending.merchant_id, pending.operation_id, state)
+        self.books.mark_lines(pending.merchant_id, pending.operation_id, state, self.now)
         if succeed:
             ended = evolve(pending, outcome=ReplyOutcome.APPROVED, due_at=None)
         else:
@@ -414,7 +414,7 @@ class Desk:
 
     def _unbook(self, answer: Answer, code: DeclineCode, bank_code: str) -> Answer:
         """Let what an operation has moved count no more, and answer for it with a decline."""
-        self.books.mark_lines(answer.merchant_id, answer.operation_id, LineState.REVERSED)
+        self.books.mark_lines(answer.merchant_id, answer.operation_id, LineState.REVERSED, self.now)
         if answer.kind is RequestKind.CAPTURE:
             self._release_rest(answer)
         if answer.outcome is ReplyOutcome.DECLINED:

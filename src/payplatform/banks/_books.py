@@ -6,11 +6,9 @@ a time. Its rows are those of `_rows`: a column is an attribute, and nothing is 
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -24,20 +22,30 @@ from attrs import evolve
 
 from payplatform._domain.disputes import DisputeState
 from payplatform._domain.messages import ReplyOutcome
+from payplatform.banks._book_file import opened
 from payplatform.banks._rows import (
     Answer,
     Case,
     Late,
     Line,
+    LineKind,
     LineState,
+    Movement,
     Notice,
     Order,
     Reversal,
     SigningKey,
 )
-from payplatform.errors import ErrorCode, InvalidRequest, NotSent
+from payplatform.errors import NotSent
 
-R = TypeVar("R", Answer, Line, Reversal, Case, Late, Notice, SigningKey)
+_MOVES: Final = {
+    LineKind.SALE: 1,
+    LineKind.CAPTURE: 1,
+    LineKind.REFUND: -1,
+    LineKind.DISPUTE: -1,
+}
+
+R = TypeVar("R", Answer, Line, Reversal, Case, Late, Notice, SigningKey, Movement)
 
 _TABLES: Final[dict[type, tuple[str, str]]] = {
     Answer: ("answers", ", PRIMARY KEY (merchant_id, operation_id)"),
@@ -47,16 +55,16 @@ _TABLES: Final[dict[type, tuple[str, str]]] = {
     Late: ("late", ", PRIMARY KEY (number)"),
     Notice: ("notices", ", PRIMARY KEY (number)"),
     SigningKey: ("signing_keys", ", PRIMARY KEY (number)"),
+    Movement: ("movements", ""),
 }
 _INDEXES: Final = (
     "CREATE INDEX IF NOT EXISTS answers_due ON answers (due_at) WHERE due_at IS NOT NULL",
     "CREATE INDEX IF NOT EXISTS lines_of ON lines (merchant_id, authorization_id)",
     "CREATE INDEX IF NOT EXISTS lines_by ON lines (merchant_id, operation_id)",
+    "CREATE INDEX IF NOT EXISTS movements_at ON movements (merchant_id, at)",
 )
-# Marks a file as a simulated bank's: "PaSB". The version is raised when a column changes.
-_APPLICATION_ID: Final = 0x50615342
-_VERSION: Final = 3
-_BUSY_S: Final = 30.0
+# Raised when a column changes.
+_VERSION: Final = 4
 
 
 _COLUMNS: Final[dict[type, list[str]]] = {kind: list(attrs.fields_dict(kind)) for kind in _TABLES}
@@ -129,26 +137,7 @@ class Books:
         return self._connection
 
     def _opened(self) -> sqlite3.Connection:
-        if self.path is not None:
-            _create(self.path)
-        connection = sqlite3.connect(
-            ":memory:" if self.path is None else self.path,
-            timeout=_BUSY_S,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        try:
-            _prepare(connection)
-        except sqlite3.DatabaseError as error:
-            connection.close()
-            if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
-                raise
-        except BaseException:
-            connection.close()
-            raise
-        else:
-            return connection
-        raise _not_ours()
+        return opened(self.path, version=_VERSION, schema=_schema())
 
     def hold_for_fork(self) -> None:
         """Let no transaction be open while the process forks: the child would own half of it."""
@@ -166,74 +155,11 @@ class Books:
         self._lock.release()
 
 
-def _create(path: Path) -> None:
-    """Make the file where there is none, for its owner alone: it tells who paid how much.
-
-    Raises:
-        InvalidRequest: there is no such folder, or it cannot be written.
-    """
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-    try:
-        os.close(os.open(path, flags, 0o600))
-    except FileExistsError:
-        return
-    except OSError as error:
-        name = errno.errorcode.get(error.errno or 0, "unknown")
-    else:
-        return
-    raise InvalidRequest(
-        f"path must be in a folder that can be written ({name})",
-        code=ErrorCode.VALUE_INVALID,
-        field="path",
-    )
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    """Make the tables where there are none, once it is sure that the file is one of ours."""
-    _require_ours(connection)
-    _write_ahead(connection)
-    # Enough against a killed process; nothing that is simulated needs to survive a power cut.
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("BEGIN IMMEDIATE")
+def _schema() -> Iterator[str]:
     for kind, (table, constraint) in _TABLES.items():
         columns = ", ".join(_COLUMNS[kind])
-        connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns}{constraint})")
-    for index in _INDEXES:
-        connection.execute(index)
-    connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {_VERSION}")
-    connection.commit()
-
-
-def _require_ours(connection: sqlite3.Connection) -> None:
-    tables, owner, version = connection.execute(
-        "SELECT (SELECT count(*) FROM sqlite_master), application_id, user_version "
-        "FROM pragma_application_id, pragma_user_version"
-    ).fetchone()
-    if tables and (owner, version) != (_APPLICATION_ID, _VERSION):
-        raise _not_ours()
-
-
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switch to WAL. SQLite does not wait for its turn here as it does elsewhere; so we do."""
-    give_up_at = time.monotonic() + _BUSY_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > give_up_at:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-def _not_ours() -> InvalidRequest:
-    return InvalidRequest(
-        "path must be a new file, or one that this version of the simulated bank has made",
-        code=ErrorCode.VALUE_INVALID,
-        field="path",
-    )
+        yield f"CREATE TABLE IF NOT EXISTS {table} ({columns}{constraint})"
+    yield from _INDEXES
 
 
 _OPEN_BOOKS: WeakSet[Books] = WeakSet()
@@ -296,6 +222,8 @@ class Transaction:
     def append(self, line: Line) -> None:
         """Add a line."""
         self._write("INSERT", line)
+        if line.state is LineState.BOOKED:
+            self._move(line, line.at)
 
     def lines(
         self, merchant_id: str | None = None, authorization_id: str | None = None
@@ -313,12 +241,36 @@ class Transaction:
         where = "merchant_id = ? AND operation_id = ? ORDER BY rowid"
         return self._read(Line, where, merchant_id, operation_id)
 
-    def mark_lines(self, merchant_id: str, operation_id: str, state: LineState) -> None:
+    def mark_lines(
+        self, merchant_id: str, operation_id: str, state: LineState, at: datetime
+    ) -> None:
         """Set the state of every line that one operation has made."""
+        for line in self.lines_by(merchant_id, operation_id):
+            if line.state is not state and LineState.BOOKED in (line.state, state):
+                self._move(line, at, back=state is LineState.REVERSED)
         self._connection.execute(
             "UPDATE lines SET state = ? WHERE merchant_id = ? AND operation_id = ?",
             (state, merchant_id, operation_id),
         )
+
+    def movements(self, merchant_id: str, since: datetime, until: datetime) -> Sequence[Movement]:
+        """What moved from then until before then, in that order."""
+        where = "merchant_id = ? AND at >= ? AND at < ? ORDER BY at, rowid"
+        return self._read(Movement, where, merchant_id, since, until)
+
+    def _move(self, line: Line, at: datetime, *, back: bool = False) -> None:
+        sign = _MOVES.get(line.kind, 0)
+        if sign:
+            movement = Movement(
+                merchant_id=line.merchant_id,
+                operation_id=line.operation_id,
+                amount_minor=line.amount_minor * (-sign if back else sign),
+                currency=line.currency,
+                is_reversal=back,
+                is_dispute=line.kind is LineKind.DISPUTE,
+                at=at,
+            )
+            self._write("INSERT", movement)
 
     def expired(self, now: datetime) -> Sequence[Answer]:
         """Approved authorizations whose time has passed, longest passed first."""
@@ -406,9 +358,7 @@ class Transaction:
         rows = self._connection.execute(query, [_stored(value) for value in values])
         return [kind(**dict(zip(names, row, strict=True))) for row in rows]
 
-    def _write(
-        self, verb: str, row: Answer | Line | Reversal | Case | Late | Notice | SigningKey
-    ) -> None:
+    def _write(self, verb: str, row: attrs.AttrsInstance) -> None:
         names = _COLUMNS[type(row)]
         marks = ", ".join("?" * len(names))
         # S608: as above.

@@ -155,7 +155,7 @@ def _keep(desk: Desk, case: Case) -> None:
     """Write a case, let its line count or not, and tell of it."""
     held = HOLDINGS[case.state].held
     state = LineState.BOOKED if held else LineState.REVERSED
-    desk.books.mark_lines(case.merchant_id, case.dispute_id, state)
+    desk.books.mark_lines(case.merchant_id, case.dispute_id, state, desk.now)
     desk.books.save(case)
     disputed = desk.books.answer(case.merchant_id, case.operation_id)
     if disputed is not None:

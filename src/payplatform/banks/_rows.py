@@ -220,3 +220,19 @@ class SigningKey:
 
     number: int = 1
     secret: str = field(repr=False)
+
+
+@frozen(kw_only=True)
+class Movement:
+    """Money that has moved for good, or has moved back; never changed, so that reports are not.
+
+    That of a dispute has the `dispute_id` for an operation id, as its line has.
+    """
+
+    merchant_id: str
+    operation_id: str
+    amount_minor: int
+    currency: str
+    is_reversal: bool = field(default=False, converter=bool)
+    is_dispute: bool = field(default=False, converter=bool)
+    at: datetime = field(converter=_moment)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final, NoReturn, cast
 
@@ -31,6 +31,7 @@ from payplatform._domain.messages import (
 from payplatform._domain.money import MAX_MINOR, Money
 from payplatform.banks._acquirer import REVERSED, Desk, Terms
 from payplatform.banks._books import Books
+from payplatform.banks._daily_report import daily_report
 from payplatform.banks._disputes import SimulatedDisputes, let_lapse
 from payplatform.banks._door import card_of, order_of
 from payplatform.banks._faults import (
@@ -375,8 +376,7 @@ class SimulatedBank:
         It tells of a request that arrived when nobody waited for its answer any more, of a pending
         refund that was decided, of a challenge whose time is over, of what was taken back, and the
         truth of what it has contradicted; and of what is left of an authorization when its time is
-        over. Hand them to `pay.notices.apply`: late, twice, in any
-        order, as notices do come.
+        over. Hand them to `pay.notices.apply`: late, twice, in any order, as notices do come.
         """
         with self._desk() as desk:
             return [noticed(notice) for notice in desk.books.notices()]
@@ -418,6 +418,21 @@ class SimulatedBank:
                 if merchant_id in (None, authorization.merchant_id):
                     lines += desk.expiry(authorization)
         return [_told(line) for line in lines]
+
+    def settlement_report(self, merchant_id: str, day: date | None = None) -> bytes:
+        """What the bank has settled on a day, as CSV: see `settlement_files.read_report`.
+
+        A day's report is always the same. What was booked and undone on one day is not in it.
+
+        Args:
+            merchant_id: whose.
+            day: of UTC; it has to be over. None for the last that is.
+
+        Raises:
+            LookupError: the day is not over yet.
+        """
+        with self._desk() as desk:
+            return daily_report(desk, merchant_id, day)
 
     def position(self, merchant_id: str, authorization_id: str) -> Position:
         """Where a sale or authorization stands, in minor units; all zeros if there is none.

@@ -27,6 +27,7 @@ from payplatform.cli._exits import EXIT_CODES, Exit, exit_of, hint_of
 from payplatform.cli._reports import cards, init, list_, show
 from payplatform.cli._screen import PipeClosed, let_go_of_stdout
 from payplatform.cli._session import Refused, Session, common_options
+from payplatform.cli._settlements import reconcile
 from payplatform.cli._vault import vault
 from payplatform.cli._verbs import authorize, capture, charge, refund, resume, retry, void
 from payplatform.errors import PayPlatformError
@@ -204,7 +205,7 @@ def app() -> None:
 for _command in (
     *(demo, init, cards),
     *(charge, authorize, capture, void, refund, retry, resume),
-    *(list_, show, disputes, recover, unresolved, resolve, doctor, vault),
+    *(list_, show, disputes, recover, unresolved, resolve, reconcile, doctor, vault),
     *(ledger, statement, chart, report, export),
 ):
     app.add_command(_command)

@@ -39,6 +39,7 @@ class Exit(IntEnum):
     STORAGE_UNAVAILABLE = 8
     VAULT_ERROR = 9
     DOCTOR_FOUND = 10
+    DIFFERENCES = 11
     DEFECT = 70
     INTERRUPTED = 130
     PIPE_CLOSED = 141
@@ -57,6 +58,7 @@ EXIT_CODES: Mapping[Exit, str] = MappingProxyType(
         Exit.STORAGE_UNAVAILABLE: "the database failed; nothing was sent (StorageUnavailable)",
         Exit.VAULT_ERROR: "a card could not be sealed or opened (VaultError)",
         Exit.DOCTOR_FOUND: "doctor found something",
+        Exit.DIFFERENCES: "reconcile found what the bank and the books do not agree on",
         Exit.DEFECT: "a defect of payplatform itself: look at the payment before going on",
         Exit.INTERRUPTED: "interrupted with Ctrl-C",
         Exit.PIPE_CLOSED: "whoever read the output stopped reading",

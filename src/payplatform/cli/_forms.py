@@ -208,5 +208,6 @@ def health(value: DoctorReport) -> Form:
         "payments": value.payments,
         "payment_methods": value.payment_methods,
         "customers": value.customers,
+        "settlements": value.settlements,
         "findings": [{**asdict(found), "cause": found.cause} for found in value.findings],
     }

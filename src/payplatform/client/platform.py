@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Self
 
 from payplatform._domain.audit import UNNAMED, Caller
 from payplatform._domain.events import Event
+from payplatform._domain.settlements import Reconciliation
 from payplatform._domain.text import clean_id
 from payplatform._engine.disputes import DueReport
 from payplatform._engine.doctor import DoctorReport, Progress, examine
+from payplatform._engine.reconciling import Progress as LinesTold
 from payplatform._engine.recovery import RecoveryReport
 from payplatform._engine.settings import Settings
 from payplatform.client._room import a_caller, a_count
@@ -31,7 +33,7 @@ from payplatform.client.payments import Payments
 from payplatform.client.payouts import Payouts
 from payplatform.client.vault import MerchantVault, Vault
 from payplatform.errors import ErrorCode, InvalidRequest, NotAllowed
-from payplatform.ports import Bank, KeyService, Limiter, Storage
+from payplatform.ports import Bank, KeyService, Limiter, SettlementReport, Storage
 
 if TYPE_CHECKING:
     from payplatform._engine.engine import Engine
@@ -363,6 +365,7 @@ class MerchantClient:
         self, engine: Callable[[], Engine], merchant_id: str, caller: Caller = UNNAMED
     ) -> None:
         self.id = merchant_id
+        self._engine = engine
         self.customers = Customers(engine, merchant_id, caller)
         self.payment_methods = PaymentMethods(engine, merchant_id, caller)
         self.payments = Payments(engine, merchant_id, caller)
@@ -374,6 +377,45 @@ class MerchantClient:
         self.ledger = Ledger(engine, merchant_id)
         self.journal = Journal(engine, merchant_id)
         self.audit = Audit(engine, merchant_id)
+
+    def reconcile(
+        self, report: SettlementReport, *, progress: LinesTold | None = None
+    ) -> Reconciliation:
+        """Book what the bank has settled, and list what it and the books do not agree on.
+
+        A line is matched by the operation that it names. What the bank has settled is booked to
+        its payment, with the fees that the bank keeps; where that is not known it is in suspense.
+        To reconcile the same report again changes nothing, or takes up what was broken off, and
+        books what was in suspense and is known by now. Reports are best taken in their order.
+
+        Args:
+            report: from `payplatform.banks.settlement_files.read_report`, or another adapter.
+            progress: called after each stretch of lines with how many were looked at, of how many.
+
+        Returns:
+            What was matched, and every difference.
+
+        Raises:
+            InvalidRequest: `type_invalid`: that is no report; `value_invalid`: two of its lines
+                have one number; `report_of_another`: it says that it is another merchant's;
+                `report_changed`: a report of that name has said something else before. Nothing was
+                booked.
+            Conflict: others kept changing the same payments. Reconcile it again.
+            StorageUnavailable: the store failed. Reconcile it again.
+        """
+        if not isinstance(report, SettlementReport):
+            raise _wrong("report", "must be a SettlementReport as in payplatform.ports")
+        if progress is not None and not callable(progress):
+            raise _wrong("progress", "must be a callable that takes done and total")
+        if report.merchant_id not in (None, self.id):
+            raise InvalidRequest(
+                "report is another merchant's", code=ErrorCode.REPORT_OF_ANOTHER, field="report"
+            )
+        if len({line.number for line in report.lines}) < len(report.lines):
+            raise InvalidRequest(
+                "report has two lines of one number", code=ErrorCode.VALUE_INVALID, field="report"
+            )
+        return self._engine().reconciling.run(self.id, report, progress)
 
 
 class Outbox:

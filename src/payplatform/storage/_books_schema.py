@@ -145,3 +145,25 @@ NOTICES: Final = (
     "CREATE INDEX notices_state ON notices (merchant_id, state, id)",
     "CREATE INDEX notices_due ON notices (next_try_at, id) WHERE next_try_at IS NOT NULL",
 )
+
+
+SETTLEMENTS: Final = (
+    """
+    CREATE TABLE settlements (
+        id TEXT NOT NULL,
+        merchant_id TEXT NOT NULL,
+        version INTEGER NOT NULL CHECK (version >= 1),
+        reference TEXT NOT NULL,
+        digest BLOB NOT NULL CHECK (length(digest) = 32),
+        since INTEGER NOT NULL,
+        until INTEGER NOT NULL,
+        line_count INTEGER NOT NULL CHECK (line_count >= 0),
+        latest_event INTEGER NOT NULL CHECK (latest_event >= 1),
+        created_at INTEGER NOT NULL,
+        updated_at INTEGER NOT NULL,
+        row_digest BLOB,
+        PRIMARY KEY (merchant_id, id)
+    ) STRICT
+    """,
+    "ALTER TABLE operations ADD COLUMN settlement_id TEXT",
+)

@@ -44,13 +44,15 @@ LOST: Final = (
     Lost(
         "event",
         "references",
-        "its payment, payment method or payout is not there",
+        "what it is about is not there",
         """
         SELECT merchant_id, subject_id, number FROM events AS e
         WHERE NOT EXISTS (SELECT 1 FROM payments AS p
                           WHERE p.merchant_id = e.merchant_id AND p.id = e.subject_id)
         AND NOT EXISTS (SELECT 1 FROM payment_methods AS m
                         WHERE m.merchant_id = e.merchant_id AND m.id = e.subject_id)
+        AND NOT EXISTS (SELECT 1 FROM settlements AS s
+                        WHERE s.merchant_id = e.merchant_id AND s.id = e.subject_id)
         AND NOT EXISTS (SELECT 1 FROM payouts AS q
                         WHERE q.merchant_id = e.merchant_id AND q.id = e.subject_id)
         LIMIT 1000
@@ -59,11 +61,13 @@ LOST: Final = (
     Lost(
         "posting",
         "references",
-        "its payment or payout is not there",
+        "what it is about is not there",
         """
         SELECT merchant_id, subject_id, event_number || '.' || line FROM postings AS l
         WHERE NOT EXISTS (SELECT 1 FROM payments AS p
                           WHERE p.merchant_id = l.merchant_id AND p.id = l.subject_id)
+        AND NOT EXISTS (SELECT 1 FROM settlements AS s
+                        WHERE s.merchant_id = l.merchant_id AND s.id = l.subject_id)
         AND NOT EXISTS (SELECT 1 FROM payouts AS q
                         WHERE q.merchant_id = l.merchant_id AND q.id = l.subject_id)
         LIMIT 1000

@@ -38,6 +38,7 @@ from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Facts, Payment
 from payplatform._domain.payouts import Payout, PayoutPlan
 from payplatform._domain.records import Customer, Merchant, PaymentMethod, SealedCard, WrappedKey
+from payplatform._domain.settlements import Settlement
 from payplatform.errors import ErrorCode, StorageUnavailable
 
 V = TypeVar("V", bound=attrs.AttrsInstance)
@@ -379,6 +380,7 @@ PAYMENTS: Final = Layout(
 OPERATIONS: Final = Layout(Operation, "operations", guard="epoch")
 NOTICES: Final = Layout(Notice, "notices")
 DISPUTES: Final = Layout(Dispute, "disputes")
+SETTLEMENTS: Final = Layout(Settlement, "settlements")
 PAYOUTS: Final = Layout(Payout, "payouts", computed=(("status", _text),))
 PAYOUT_PLANS: Final = Layout(PayoutPlan, "payout_plans")
 SEALED_CARDS: Final = Layout(SealedCard, "sealed_cards")
@@ -401,6 +403,7 @@ RECORDS: Final[Mapping[type, Layout[Any]]] = MappingProxyType(
             OPERATIONS,
             NOTICES,
             DISPUTES,
+            SETTLEMENTS,
             PAYOUTS,
             PAYOUT_PLANS,
             SEALED_CARDS,

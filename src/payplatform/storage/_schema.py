@@ -16,7 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from payplatform.errors import ErrorCode, StorageUnavailable
-from payplatform.storage._books_schema import BOOKS, DISPUTES, FEES, NOTICES
+from payplatform.storage._books_schema import BOOKS, DISPUTES, FEES, NOTICES, SETTLEMENTS
 from payplatform.storage._chains import NO_LINK, Mark, bodies, head_at, next_link
 from payplatform.storage._first_schema import HISTORY, RECORDS
 from payplatform.storage._rows import DIGEST, digester, shown
@@ -216,12 +216,19 @@ def _notices(db: Database) -> None:
         db.execute(statement)
 
 
+def _settlements(db: Database) -> None:
+    """Until this schema no operation was told of in a report: NULL, so digests stay as they are."""
+    for statement in SETTLEMENTS:
+        db.execute(statement)
+
+
 MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (
     *(_first, _rotation, _limits, _audit),
     _books,
     _disputes,
     _fees,
     _notices,
+    _settlements,
 )
 """Each brings a file from the user version that is its place here to the next one."""
 

@@ -38,6 +38,7 @@ from payplatform._domain.records import (
     SealedCard,
     WrappedKey,
 )
+from payplatform._domain.settlements import Settlement
 
 NOW: Final = datetime(2026, 3, 1, 12, 30, 0, 123456, tzinfo=UTC)
 SECOND: Final = timedelta(seconds=1)
@@ -51,6 +52,7 @@ PREFIXES: Final[Mapping[type, str]] = MappingProxyType(
         Operation: "op",
         Notice: "ntc",
         Dispute: "dsp",
+        Settlement: "stl",
         Payout: "po",
         SealedCard: "tok",
         WrappedKey: "dek",
@@ -174,6 +176,24 @@ def a_notice(merchant_id: str, number: int = 1, **otherwise: Any) -> Notice:
         updated_at=NOW,
     )
     return evolve(notice, **otherwise)
+
+
+def a_settlement(merchant_id: str, number: int = 1, **otherwise: Any) -> Settlement:
+    """A settlement report of one day, none of whose lines is in suspense."""
+    settlement = Settlement(
+        id=an_id(Settlement, number),
+        merchant_id=merchant_id,
+        version=1,
+        reference=f"settlement {number}",
+        digest=number.to_bytes(32, "big"),
+        since=NOW,
+        until=NOW + 86_400 * SECOND,
+        line_count=number,
+        latest_event=1,
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    return evolve(settlement, **otherwise)
 
 
 def a_payout(merchant_id: str, number: int = 1, **otherwise: Any) -> Payout:
@@ -324,6 +344,7 @@ EXAMPLES: Final[Mapping[type, Callable[..., Any]]] = MappingProxyType(
         Operation: an_operation,
         Notice: a_notice,
         Dispute: a_dispute,
+        Settlement: a_settlement,
         Payout: a_payout,
         PayoutPlan: a_plan,
         SealedCard: a_sealed_card,
@@ -386,6 +407,9 @@ _BY_NAME: Final[Mapping[str, st.SearchStrategy[Any]]] = MappingProxyType(
         "number": counts,
         "event_number": counts,
         "line": counts,
+        "line_count": st.integers(0, 2**31 - 1),
+        "latest_event": counts,
+        "digest": st.binary(min_size=32, max_size=32),
         "key_version": counts,
         "minimum_minor": st.integers(1, MAX_MINOR),
         "attempts": st.integers(0, 2**31 - 1),
