@@ -9,10 +9,10 @@ LOCK := $(BIN)/uv pip compile --quiet --no-config --system-certs --universal --p
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-crash test-rotation test-services test-settlement simulate mutants sbom check docs format lock clean
+.PHONY: help demo test test-crash test-settlement test-rotation test-services simulate mutants sbom check docs format lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/demo.stamp ## Take a guided tour: charge, decline, refund, crash, recover
 	@here=$$PWD; there=$$(mktemp -d) && trap 'rm -rf "$$there"' EXIT && cd "$$there" \

@@ -65,7 +65,19 @@ def test_a_requirements_file_names_no_place_to_download_from(file: Path) -> None
         ("demo.txt", ["cli", "build"]),
         (
             "dev.txt",
-            ["cli", "hsm", "kms", "testing", "vault", "build", "test", "check", "docs", "sbom"],
+            [
+                "camt",
+                "cli",
+                "hsm",
+                "kms",
+                "testing",
+                "vault",
+                "build",
+                "test",
+                "check",
+                "docs",
+                "sbom",
+            ],
         ),
     ],
 )
