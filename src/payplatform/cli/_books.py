@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from payplatform._domain.ledger import Account, Entry
-from payplatform._domain.money import Money
+from payplatform._domain.money import Money, plain
 from payplatform._domain.statements import Month
 from payplatform.cli import _forms
 from payplatform.cli._exits import Exit
@@ -83,7 +83,7 @@ def _balances_table(balances: dict[str, dict[Account, Money]]) -> RenderableType
         return "nothing has moved yet"
     table = plain_table(["account", *balances], right=list(balances))
     for account in Account:
-        table.add_row(str(account), *(_plain(shown[account]) for shown in balances.values()))
+        table.add_row(str(account), *(plain(shown[account]) for shown in balances.values()))
     return table
 
 
@@ -197,7 +197,7 @@ def _volume(told: Figures, currency: str, size: int) -> Table:
     table = _bars()
     for day, money in zip(told.days, taken, strict=True):
         bar = Bar(most, 0, money.amount_minor, width=size, color="blue")
-        table.add_row(f"{day.date:%a %d}", bar, _plain(money) if money else "")
+        table.add_row(f"{day.date:%a %d}", bar, plain(money) if money else "")
     return table
 
 
@@ -250,7 +250,3 @@ def report(session: Session, *, month: str, output: str) -> Exit:
     Path(output).write_text(page, encoding="utf-8")
     session.answer({"file": output, "month": month}, f"written: {output}")
     return Exit.OK
-
-
-def _plain(money: Money) -> str:
-    return str(money).partition(" ")[0]
