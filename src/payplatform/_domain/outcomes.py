@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 from attrs import evolve
 
 from payplatform._domain.changes import Changes, Receipt, Record, Subject
-from payplatform._domain.decisions import Step, World, open_entry
+from payplatform._domain.decisions import Step, World, happened, open_entry
 from payplatform._domain.declines import Decline
 from payplatform._domain.events import Event
 from payplatform._domain.fees import FeeSchedule, fees_charged, fees_for
 from payplatform._domain.ledger import postings_of
+from payplatform._domain.money import Money
 from payplatform._domain.operations import (
     ANSWERED_STATES,
     STARTING_KINDS,
@@ -110,28 +111,13 @@ def _noted(
 
 def expire(payment: Payment, world: World) -> Changes:
     """Book that the bank has let go of what was not captured in time."""
-    change = Facts(expired=payment.facts.uncaptured)
-    payment = evolve(
+    facts = payment.facts
+    return happened(
         payment,
-        version=payment.version + 1,
-        facts=payment.facts + change,
-        updated_at=world.now,
-    )
-    event = Event(
-        id=world.new_id("evt"),
-        merchant_id=payment.merchant_id,
-        subject_id=payment.id,
-        number=payment.version,
-        type="payment.expired",
-        at=world.now,
-        amount=payment.expired,
-        change=change,
-    )
-    return Changes(
-        merchant_id=payment.merchant_id,
-        records=(payment,),
-        events=(event,),
-        postings=postings_of(event, payment.currency),
+        "payment.expired",
+        world,
+        amount=Money.minor(facts.expired + facts.uncaptured, payment.currency),
+        change=Facts(expired=facts.uncaptured),
     )
 
 
