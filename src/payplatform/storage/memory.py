@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from itertools import islice
@@ -148,22 +148,13 @@ class MemoryStorage:
             return sorted(older, key=lambda merchant: merchant.id, reverse=True)[:limit]
 
     def due_operations(self, now: datetime, *, limit: int) -> Sequence[Operation]:
-        with self._lock:
-            operations = self._all(Operation).values()
-            due = [(o.next_try_at, o.id, o) for o in operations if _has_come(o.next_try_at, now)]
-        return [operation for *_, operation in sorted(due, key=_first_two)[:limit]]
+        return self._longest_due(Operation, lambda operation: operation.next_try_at, now, limit)
 
     def lapsed_payments(self, now: datetime, *, limit: int) -> Sequence[Payment]:
-        with self._lock:
-            payments = self._all(Payment).values()
-            lapsed = [(p.lapses_at, p.id, p) for p in payments if _has_come(p.lapses_at, now)]
-        return [payment for *_, payment in sorted(lapsed, key=_first_two)[:limit]]
+        return self._longest_due(Payment, lambda payment: payment.lapses_at, now, limit)
 
     def due_disputes(self, now: datetime, *, limit: int) -> Sequence[Dispute]:
-        with self._lock:
-            disputes = self._all(Dispute).values()
-            due = [(d.next_look_at, d.id, d) for d in disputes if _has_come(d.next_look_at, now)]
-        return [dispute for *_, dispute in sorted(due, key=_first_two)[:limit]]
+        return self._longest_due(Dispute, lambda dispute: dispute.next_look_at, now, limit)
 
     def outbox(self, *, limit: int) -> Sequence[Event]:
         with self._lock:
@@ -250,6 +241,15 @@ class MemoryStorage:
 
     def _all(self, kind: type[V]) -> dict[tuple[str, str], V]:
         return self._records.setdefault(kind, {})
+
+    def _longest_due(
+        self, kind: type[R], due_at: Callable[[R], datetime | None], now: datetime, limit: int
+    ) -> list[R]:
+        """At most so many records whose time has come, by that time and then by id."""
+        with self._lock:
+            told = [(due_at(record), record) for record in self._all(kind).values()]
+        due = [(at, record.id, record) for at, record in told if at is not None and at <= now]
+        return [record for *_, record in sorted(due, key=lambda row: row[:2])[:limit]]
 
     def _newest_first(self, merchant_id: str, kind: type[R], before: str | None) -> Iterator[R]:
         ids = self._ids.get((kind, merchant_id), [])
@@ -420,14 +420,6 @@ def _is_among(line: Posting, where: LineFilter) -> bool:
         and (where.since is None or line.at >= where.since)
         and (where.until is None or line.at < where.until)
     )
-
-
-def _has_come(at: datetime | None, now: datetime) -> bool:
-    return at is not None and at <= now
-
-
-def _first_two(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    return row[:2]
 
 
 def _in_order(numbered: Mapping[Any, V]) -> Sequence[V]:
