@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from attrs import evolve, frozen
 
 from payplatform._domain.cards import expiry_moment
-from payplatform._domain.changes import Changes, Subject
+from payplatform._domain.changes import Changes, Record, Subject
 from payplatform._domain.commands import Command, Verb
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import Account, payable_minor, postings_of
@@ -218,6 +218,52 @@ def _payout_amount(command: Command, plan: PayoutPlan, balances: Mapping[Account
 def payable_of(plan: PayoutPlan, balances: Mapping[Account, int]) -> int:
     """What a plan lets out of these balances, in minor units; less than nothing if some is owed."""
     return payable_minor(balances) - plan.reserve_minor
+
+
+def happened(
+    payment: Payment,
+    type_: str,
+    world: World,
+    *,
+    amount: Money,
+    change: Facts = NO_CHANGE,
+    details: tuple[tuple[str, str], ...] = (),
+    besides: tuple[Record, ...] = (),
+) -> Changes:
+    """What is written for what happens to a payment outside of any operation of ours.
+
+    Args:
+        payment: as stored.
+        type_: of the event.
+        world: the time and ids.
+        amount: what it is about.
+        change: what it adds to the payment's facts, and so to the books.
+        details: what else is worth knowing, as text.
+        besides: what is written with it.
+    """
+    payment = evolve(
+        payment,
+        version=payment.version + 1,
+        facts=payment.facts + change,
+        updated_at=world.now,
+    )
+    event = Event(
+        id=world.new_id("evt"),
+        merchant_id=payment.merchant_id,
+        subject_id=payment.id,
+        number=payment.version,
+        type=type_,
+        at=world.now,
+        amount=amount,
+        change=change,
+        details=details,
+    )
+    return Changes(
+        merchant_id=payment.merchant_id,
+        records=(*besides, payment),
+        events=(event,),
+        postings=postings_of(event, payment.currency),
+    )
 
 
 def require_code_allowed(operation: Operation) -> None:

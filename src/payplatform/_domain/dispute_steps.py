@@ -12,7 +12,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from payplatform._domain.changes import Changes
-from payplatform._domain.decisions import World
+from payplatform._domain.decisions import World, happened
 from payplatform._domain.disputes import (
     HOLDINGS,
     Dispute,
@@ -21,10 +21,8 @@ from payplatform._domain.disputes import (
     DisputeNews,
     DisputeState,
 )
-from payplatform._domain.events import Event
-from payplatform._domain.ledger import postings_of
 from payplatform._domain.messages import BankNotice
-from payplatform._domain.payments import NO_CHANGE, Payment
+from payplatform._domain.payments import Payment
 from payplatform.errors import Conflict, ErrorCode, InvalidRequest, NotAllowed
 
 _STATES_IN_ORDER: Final = tuple(DisputeState)
@@ -271,28 +269,14 @@ def _step(
 ) -> DisputeStep:
     change = after.facts + -before.facts
     after = evolve(after, version=after.version + 1, updated_at=world.now)
-    payment = evolve(
+    changes = happened(
         payment,
-        version=payment.version + 1,
-        facts=payment.facts + change,
-        updated_at=world.now,
-    )
-    event = Event(
-        id=world.new_id("evt"),
-        merchant_id=payment.merchant_id,
-        subject_id=payment.id,
-        number=payment.version,
-        type=type_,
-        at=world.now,
+        type_,
+        world,
         amount=after.amount,
         change=change,
         details=_details(after),
-    )
-    changes = Changes(
-        merchant_id=payment.merchant_id,
-        records=(after, payment),
-        events=(event,),
-        postings=() if change == NO_CHANGE else postings_of(event, payment.currency),
+        besides=(after,),
     )
     return DisputeStep(dispute=after, changes=changes)
 

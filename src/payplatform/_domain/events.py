@@ -11,7 +11,7 @@ from itertools import product
 
 from attrs import field, fields_dict, frozen
 
-from payplatform._domain.money import Money
+from payplatform._domain.money import Money, plain
 from payplatform._domain.operations import OperationKind, OperationState
 from payplatform._domain.payments import NO_CHANGE, Facts
 
@@ -141,7 +141,7 @@ class Event:
 
 def signed(change: Money) -> str:
     """A change of an amount, such as `+5.00`."""
-    return ("+" if change.amount_minor > 0 else "") + str(change).partition(" ")[0]
+    return ("+" if change.amount_minor > 0 else "") + plain(change)
 
 
 _KINDS = frozenset(OperationKind)

@@ -21,6 +21,7 @@ from payplatform._domain.events import Event
 from payplatform._domain.money import MAX_MINOR, currency_code
 from payplatform._domain.operations import Operation, OperationKind
 from payplatform._domain.payments import Facts, Payment
+from payplatform._domain.text import one_of
 from payplatform.errors import ErrorCode, InvalidRequest
 
 _WHOLE_PPM: Final = 1_000_000
@@ -41,11 +42,11 @@ CHARGED_FOR: Final[Mapping[FeeKind, str]] = MappingProxyType(
 
 
 def _a_kind(value: Any) -> FeeKind:
-    return FeeKind(_among(FeeKind, "kind", value))
+    return one_of(FeeKind, value, field="kind")
 
 
 def _a_brand(value: Any) -> Brand | None:
-    return None if value is None else Brand(_among(Brand, "brand", value))
+    return None if value is None else one_of(Brand, value, field="brand")
 
 
 def _a_currency(value: Any) -> str | None:
@@ -184,12 +185,6 @@ def _half_even(dividend: int, divisor: int) -> int:
     whole, rest = divmod(dividend, divisor)
     is_up = 2 * rest > divisor or (2 * rest == divisor and whole % 2 == 1)
     return whole + is_up
-
-
-def _among(kind: type[StrEnum], name: str, value: Any) -> str:
-    if isinstance(value, str) and value in tuple(kind):
-        return value
-    raise _wrong(name, "must be one of " + ", ".join(kind), ErrorCode.VALUE_INVALID)
 
 
 def _require_within(name: str, value: object, most: int) -> None:

@@ -26,16 +26,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from attrs import field, frozen
 
 from payplatform._domain.brands import Brand
 from payplatform._domain.declines import DeclineKind
 from payplatform._domain.operations import Operation
+from payplatform._domain.text import one_of
 from payplatform.errors import ErrorCode, InvalidRequest
-
-E = TypeVar("E", bound=StrEnum)
 
 DAY_S: Final = 86_400.0
 _LONGEST_PERIOD_S: Final = 366 * DAY_S
@@ -64,22 +63,16 @@ class Counted(StrEnum):
     CARDS = "cards"
 
 
-def _one_of(kind: type[E], name: str, value: Any) -> E:
-    if isinstance(value, str) and value in tuple(kind):
-        return kind(value)
-    raise _wrong(name, "must be one of " + ", ".join(kind), ErrorCode.VALUE_INVALID)
-
-
 def _a_per(value: Any) -> Per:
-    return _one_of(Per, "per", value)
+    return one_of(Per, value, field="per")
 
 
 def _a_counted(value: Any) -> Counted:
-    return _one_of(Counted, "counted", value)
+    return one_of(Counted, value, field="counted")
 
 
 def _a_brand(value: Any) -> Brand:
-    return _one_of(Brand, "brand", value)
+    return one_of(Brand, value, field="brand")
 
 
 def _require_count(most: object, period_s: object) -> None:

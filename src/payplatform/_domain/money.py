@@ -97,10 +97,10 @@ class Money:
         return self.amount_minor != 0
 
     def __str__(self) -> str:
-        return f"{_plain(self)} {self.currency}"
+        return f"{plain(self)} {self.currency}"
 
     def __repr__(self) -> str:
-        return f"Money({_plain(self)!r}, {self.currency!r})"
+        return f"Money({plain(self)!r}, {self.currency!r})"
 
     def __add__(self, other: Money) -> Money:
         if not isinstance(other, Money):
@@ -237,7 +237,8 @@ def _alike(one: Money, other: Money) -> int:
     return other.amount_minor
 
 
-def _plain(money: Money) -> str:
+def plain(money: Money) -> str:
+    """An amount without its currency, such as `19.99`."""
     sign = "-" if money.amount_minor < 0 else ""
     digits = str(abs(money.amount_minor)).zfill(money.exponent + 1)
     if not money.exponent:

@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 from attrs import evolve
 
 from payplatform._domain.changes import Changes, Receipt, Record, Subject
-from payplatform._domain.decisions import Step, World, open_entry
+from payplatform._domain.decisions import Step, World, happened, open_entry
 from payplatform._domain.declines import Decline
 from payplatform._domain.events import Event
 from payplatform._domain.fees import FeeSchedule, fees_charged, fees_for
 from payplatform._domain.ledger import postings_of
+from payplatform._domain.money import Money
 from payplatform._domain.operations import (
     ANSWERED_STATES,
     STARTING_KINDS,
@@ -123,30 +124,15 @@ def expire(
         amount_minor: how much more than before, in minor units; None for all that is uncaptured.
         details: what else the event is to tell.
     """
-    by = payment.facts.uncaptured if amount_minor is None else amount_minor
-    change = Facts(expired=by)
-    payment = evolve(
+    facts = payment.facts
+    by = facts.uncaptured if amount_minor is None else amount_minor
+    return happened(
         payment,
-        version=payment.version + 1,
-        facts=payment.facts + change,
-        updated_at=world.now,
-    )
-    event = Event(
-        id=world.new_id("evt"),
-        merchant_id=payment.merchant_id,
-        subject_id=payment.id,
-        number=payment.version,
-        type="payment.expired",
-        at=world.now,
-        amount=payment.expired,
-        change=change,
+        "payment.expired",
+        world,
+        amount=Money.minor(facts.expired + by, payment.currency),
+        change=Facts(expired=by),
         details=details,
-    )
-    return Changes(
-        merchant_id=payment.merchant_id,
-        records=(payment,),
-        events=(event,),
-        postings=postings_of(event, payment.currency),
     )
 
 

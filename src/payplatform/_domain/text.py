@@ -1,4 +1,4 @@
-"""Text that merchants hand in: names, references, metadata, keys, ids.
+"""Text that merchants hand in: names, references, metadata, keys, ids, words of a closed set.
 
 Law of this file: each function gives back the normal form of what it was given, or raises an error
 that names the field and the rule and never the value, for people do paste card numbers anywhere.
@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from typing import Final, TypeVar
 
 from payplatform._domain.card_numbers import looks_like_card_number
@@ -27,9 +28,12 @@ __all__ = [
     "cleaned",
     "idempotency_key",
     "looks_like_card_number",
+    "one_of",
+    "some_of",
 ]
 
 _T = TypeVar("_T")
+_W = TypeVar("_W", bound=StrEnum)
 
 Metadata = tuple[tuple[str, str], ...]
 """Metadata in its normal form: pairs of key and value, sorted by key. `dict(metadata)` reads it."""
@@ -128,6 +132,33 @@ def idempotency_key(value: str, *, field: str = "idempotency_key") -> str:
     key = _key(value, field)
     del value
     return _passed(key)
+
+
+def one_of(words: type[_W], value: object, *, field: str) -> _W:
+    """Return the one of `words` that `value` is.
+
+    Raises:
+        InvalidRequest: `value_invalid`: it is none of them.
+    """
+    if isinstance(value, str) and value in tuple(words):
+        return words(value)
+    raise _refused(f"{field} must be one of " + ", ".join(words), ErrorCode.VALUE_INVALID, field)
+
+
+def some_of(words: type[_W], value: object, *, field: str) -> frozenset[_W]:
+    """Return those of `words` that `value` is, be it one or several; for None none.
+
+    Raises:
+        InvalidRequest: `value_invalid`: it is nothing, or something that is none of them.
+    """
+    if value is None:
+        return frozenset()
+    given = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
+    if not given or not all(isinstance(word, str) and word in tuple(words) for word in given):
+        raise _refused(
+            f"{field} must be one or more of " + ", ".join(words), ErrorCode.VALUE_INVALID, field
+        )
+    return frozenset(map(words, given))
 
 
 def clean_id(value: str, *, prefix: str, field: str) -> str:

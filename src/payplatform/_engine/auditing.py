@@ -84,6 +84,14 @@ class Auditing:
         with suppress(StorageUnavailable):
             self.write(_ended(entry, AuditOutcome.FAILED, code))
 
+    def note_refusal(self, entry: AuditEntry, code: ErrorCode) -> None:
+        """Store that a call was not let through.
+
+        Raises:
+            StorageUnavailable: even that could not be stored.
+        """
+        self.write(_ended(entry, AuditOutcome.REFUSED, code))
+
     @contextmanager
     def refusals(self, entry: AuditEntry) -> Iterator[None]:
         """Put it on the trail where what is done inside is not let through, or is not there.
@@ -95,7 +103,7 @@ class Auditing:
         try:
             yield
         except (NotAllowed, NotFound) as error:
-            self.write(_ended(entry, AuditOutcome.REFUSED, error.code))
+            self.note_refusal(entry, error.code)
             raise
 
     def entries(self, merchant_id: str) -> Iterator[AuditEntry]:

@@ -7,8 +7,6 @@ in this file: `decisions` and `outcomes` have them all.
 
 from __future__ import annotations
 
-from typing import NoReturn
-
 from attrs import evolve
 
 from payplatform._domain.audit import UNNAMED, AuditEntry, AuditKind, Caller
@@ -119,7 +117,8 @@ class Flow:
             except (InvalidRequest, NotAllowed, NotFound) as error:
                 # What refuses it may be this very request, made by somebody else since we looked.
                 if self._key_is_free(command):
-                    self._refuse(command, error, caller)
+                    self._note_refusal(command, error, caller)
+                    raise
                 continue
             used = self._use_of_card(command, step.operation, method, caller)
             card = self._open_card(step.operation, method, code, used)
@@ -180,10 +179,10 @@ class Flow:
         key = command.idempotency_key
         return self._storage.operation_with_key(command.merchant_id, key) is None
 
-    def _refuse(self, command: Command, error: PayPlatformError, caller: Caller) -> NoReturn:
+    def _note_refusal(self, command: Command, error: PayPlatformError, caller: Caller) -> None:
         """What was tried too often, or with what is not there or not theirs, is on the trail."""
         if not isinstance(error, LimitExceeded | NotFound):
-            raise error
+            return
         is_limit = isinstance(error, LimitExceeded)
         said = self._auditing.entry(
             command.merchant_id,
@@ -192,8 +191,7 @@ class Flow:
             object_id=command.payment_id or command.payment_method_id or command.customer_id,
             purpose=str(command.verb),
         )
-        with self._auditing.refusals(said):
-            raise error
+        self._auditing.note_refusal(said, error.code)
 
     def _decide(self, command: Command, world: World) -> tuple[Step, PaymentMethod | None]:
         if command.verb in (Verb.CHARGE, Verb.AUTHORIZE):

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from attrs import evolve
 
-from payplatform._domain.audit import UNNAMED, AuditEntry, AuditKind, Caller
+from payplatform._domain.audit import UNNAMED, AuditKind, Caller
 from payplatform._domain.cards import Card
 from payplatform._domain.changes import Changes, Receipt, Record
 from payplatform._domain.events import Event
@@ -36,6 +36,7 @@ from payplatform.errors import (
     CommitUncertain,
     Conflict,
     ErrorCode,
+    LimitExceeded,
     NotAllowed,
     NotFound,
 )
@@ -108,11 +109,12 @@ class Registry:
             gone: list[Record] = list(all_records(self._storage, merchant_id, WrappedKey))
             gone += all_records(self._storage, merchant_id, SealedCard)
             changes = self._without_people(merchant_id)
+            said = self._auditing.entry(merchant_id, AuditKind.ERASE, caller, object_id=merchant_id)
             return erased, evolve(
                 changes,
                 records=(erased, *changes.records),
                 removed=tuple(gone),
-                audit=self._said(AuditKind.ERASE, merchant_id, merchant_id, caller),
+                audit=(said,),
             )
 
         self._commit(attempt)
@@ -184,19 +186,19 @@ class Registry:
         Raises:
             NotFound: there is none.
         """
-        said = self._said(AuditKind.ERASE, merchant_id, customer_id, caller)
+        said = self._auditing.entry(merchant_id, AuditKind.ERASE, caller, object_id=customer_id)
 
         def attempt() -> tuple[Customer, Changes]:
             customer = self.customer(merchant_id, customer_id)
             erased = _blank(customer, self._now())
-            changes = Changes(merchant_id=merchant_id, records=(erased,), audit=said)
+            changes = Changes(merchant_id=merchant_id, records=(erased,), audit=(said,))
             where = Filter(customer_id=customer_id)
             for method in all_records(self._storage, merchant_id, PaymentMethod, where):
                 if method.deleted_at is None:
                     changes = self._with_deletion(changes, method)
             return erased, changes
 
-        with self._auditing.refusals(*said):
+        with self._auditing.refusals(said):
             self._commit(attempt)
 
     def add_method(
@@ -219,7 +221,6 @@ class Registry:
         self.merchant(merchant_id)
         if customer_id is not None:
             self.customer(merchant_id, customer_id)
-        (limit,) = self._said(AuditKind.LIMIT_REACHED, merchant_id, customer_id, caller)
 
         def attempt() -> tuple[PaymentMethod, Changes]:
             prepared = self._vault.prepare(merchant_id, card, postal_code=postal_code)
@@ -231,10 +232,16 @@ class Registry:
                 )
             if known is not None:
                 return self._renewed_method(known, prepared, card, postal_code)
-            with self._auditing.refusals(limit):
+            try:
                 self._limits.admit_card(
                     merchant_id, prepared.fingerprints[0], customer_id=customer_id, origin=origin
                 )
+            except LimitExceeded as error:
+                said = self._auditing.entry(
+                    merchant_id, AuditKind.LIMIT_REACHED, caller, object_id=customer_id
+                )
+                self._auditing.note_refusal(said, error.code)
+                raise
             return self._new_method(prepared, card, customer)
 
         return self._commit(attempt)
@@ -343,16 +350,18 @@ class Registry:
         Raises:
             NotFound: there is none.
         """
-        said = self._said(AuditKind.LIMIT_OVERRIDDEN, merchant_id, method_id, caller, reason)
+        said = self._auditing.entry(
+            merchant_id, AuditKind.LIMIT_OVERRIDDEN, caller, object_id=method_id, purpose=reason
+        )
 
         def attempt() -> tuple[PaymentMethod, Changes]:
             now = self._now()
             allowed = _next(self.method(merchant_id, method_id), now, allowed_again_at=now)
             details = (("actor", caller.actor), ("reason", reason))
             event = evolve(self._event(allowed, "allowed_again"), details=details)
-            return allowed, evolve(_changes(allowed), events=(event,), audit=said)
+            return allowed, evolve(_changes(allowed), events=(event,), audit=(said,))
 
-        with self._auditing.refusals(*said):
+        with self._auditing.refusals(said):
             return self._commit(attempt)
 
     def delete_method(
@@ -368,11 +377,13 @@ class Registry:
         Raises:
             NotFound: there is none.
         """
-        said = self._said(AuditKind.DELETE, merchant_id, method_id, caller, purpose)
+        said = self._auditing.entry(
+            merchant_id, AuditKind.DELETE, caller, object_id=method_id, purpose=purpose
+        )
 
         def attempt() -> tuple[PaymentMethod, Changes]:
             method = self.method(merchant_id, method_id)
-            changes = self._with_deletion(Changes(merchant_id=merchant_id, audit=said), method)
+            changes = self._with_deletion(Changes(merchant_id=merchant_id, audit=(said,)), method)
             gone = changes.records[0]
             assert isinstance(gone, PaymentMethod)  # noqa: S101  # the one just put there
             customer = self._storage.get(merchant_id, Customer, method.customer_id or "")
@@ -381,7 +392,7 @@ class Registry:
                 changes = evolve(changes, records=(*changes.records, changed))
             return gone, changes
 
-        with self._auditing.refusals(*said):
+        with self._auditing.refusals(said):
             self._commit(attempt)
 
     def retire(
@@ -475,19 +486,6 @@ class Registry:
             needed=prepared.keys,
             events=(self._event(renewed, "updated"),),
         )
-
-    def _said(
-        self,
-        kind: AuditKind,
-        merchant_id: str,
-        object_id: str | None,
-        caller: Caller,
-        purpose: str | None = None,
-    ) -> tuple[AuditEntry, ...]:
-        entry = self._auditing.entry(
-            merchant_id, kind, caller, object_id=object_id, purpose=purpose
-        )
-        return (entry,)
 
     def _with_deletion(self, changes: Changes, method: PaymentMethod) -> Changes:
         now = self._now()

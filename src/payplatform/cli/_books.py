@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 
 import click
@@ -14,12 +13,20 @@ from rich.table import Table
 from rich.text import Text
 
 from payplatform._domain.ledger import Account, Entry
-from payplatform._domain.money import Money
+from payplatform._domain.money import Money, plain
 from payplatform._domain.statements import Month
 from payplatform.cli import _forms
 from payplatform.cli._exits import Exit
 from payplatform.cli._screen import moment_text, plain_table
-from payplatform.cli._session import Refused, Session, common_options, examples, pass_session
+from payplatform.cli._session import (
+    Refused,
+    Session,
+    common_options,
+    examples,
+    first_of,
+    limit_option,
+    pass_session,
+)
 from payplatform.reports import (
     Figures,
     entries_csv,
@@ -44,13 +51,7 @@ month_option = click.option(
     help="The lines of this account, instead of what all of them show.",
 )
 @click.option("--subject", metavar="ID", help="The lines of this payment or payout, likewise.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 10_000),
-    default=100,
-    show_default=True,
-    help="At most so many entries.",
-)
+@limit_option(100, words="At most so many entries.")
 @common_options("json", "merchant", "db")
 @pass_session
 def ledger(session: Session, *, account: str | None, subject: str | None, limit: int) -> Exit:
@@ -69,8 +70,7 @@ def ledger(session: Session, *, account: str | None, subject: str | None, limit:
             }
             session.answer(document, _balances_table(balances))
             return Exit.OK
-        found = list(islice(shop.ledger.entries(account=account, subject=subject), limit + 1))
-    has_more, entries = len(found) > limit, found[:limit]
+        entries, has_more = first_of(shop.ledger.entries(account=account, subject=subject), limit)
     listed = {"entries": list(map(_forms.entry, entries)), "has_more": has_more}
     session.answer(listed, _entries_table(entries))
     if has_more and not session.json:
@@ -83,7 +83,7 @@ def _balances_table(balances: dict[str, dict[Account, Money]]) -> RenderableType
         return "nothing has moved yet"
     table = plain_table(["account", *balances], right=list(balances))
     for account in Account:
-        table.add_row(str(account), *(_plain(shown[account]) for shown in balances.values()))
+        table.add_row(str(account), *(plain(shown[account]) for shown in balances.values()))
     return table
 
 
@@ -197,7 +197,7 @@ def _volume(told: Figures, currency: str, size: int) -> Table:
     table = _bars()
     for day, money in zip(told.days, taken, strict=True):
         bar = Bar(most, 0, money.amount_minor, width=size, color="blue")
-        table.add_row(f"{day.date:%a %d}", bar, _plain(money) if money else "")
+        table.add_row(f"{day.date:%a %d}", bar, plain(money) if money else "")
     return table
 
 
@@ -250,7 +250,3 @@ def report(session: Session, *, month: str, output: str) -> Exit:
     Path(output).write_text(page, encoding="utf-8")
     session.answer({"file": output, "month": month}, f"written: {output}")
     return Exit.OK
-
-
-def _plain(money: Money) -> str:
-    return str(money).partition(" ")[0]

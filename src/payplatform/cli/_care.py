@@ -8,7 +8,6 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,14 @@ from payplatform.cli import _forms
 from payplatform.cli._bank_books import differences
 from payplatform.cli._exits import Exit
 from payplatform.cli._screen import counted, facts_grid, payment_text, plain_table
-from payplatform.cli._session import Session, common_options, examples, pass_session
+from payplatform.cli._session import (
+    Session,
+    common_options,
+    examples,
+    first_of,
+    limit_option,
+    pass_session,
+)
 from payplatform.client.platform import PayPlatform
 from payplatform.errors import ErrorCode, PayPlatformError, StorageUnavailable
 
@@ -38,13 +44,7 @@ from payplatform.errors import ErrorCode, PayPlatformError, StorageUnavailable
     metavar="SECONDS",
     help="Go on, at this interval, until Ctrl-C or SIGTERM; with --json, one document a line.",
 )
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 10_000),
-    default=1_000,
-    show_default=True,
-    help="At most so many operations a time.",
-)
+@limit_option(1_000, words="At most so many operations a time.")
 @common_options("json", "db")
 @pass_session
 def recover(session: Session, *, watch: float | None, limit: int) -> Exit:
@@ -138,13 +138,7 @@ def recovery_text(report: RecoveryReport) -> RenderableType:
 
 
 @click.command(epilog=examples("payplatform unresolved"))
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 10_000),
-    default=100,
-    show_default=True,
-    help="At most so many.",
-)
+@limit_option(100)
 @common_options("json", "merchant", "db")
 @pass_session
 def unresolved(session: Session, *, limit: int) -> Exit:
@@ -153,8 +147,7 @@ def unresolved(session: Session, *, limit: int) -> Exit:
     The operations of every merchant, unless one is named; newest first.
     """
     with session.platform() as (pay, _):
-        found = list(islice(_unresolved(pay, session.merchant), limit + 1))
-    has_more, operations = len(found) > limit, found[:limit]
+        operations, has_more = first_of(_unresolved(pay, session.merchant), limit)
     document = {"unresolved": list(map(_forms.operation, operations)), "has_more": has_more}
     session.answer(document, *(text for o in operations for text in _operation_text(o)))
     if not session.json and (has_more or not operations):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 import click
 
 from payplatform._domain.disputes import Dispute, DisputeState
 from payplatform.cli import _forms
 from payplatform.cli._exits import Exit
 from payplatform.cli._screen import moment_text, plain_table
-from payplatform.cli._session import Session, common_options, examples, pass_session
+from payplatform.cli._session import (
+    Session,
+    common_options,
+    examples,
+    first_of,
+    limit_option,
+    pass_session,
+)
 
 
 @click.command(epilog=examples("payplatform disputes --state opened"))
@@ -22,21 +27,14 @@ from payplatform.cli._session import Session, common_options, examples, pass_ses
     help="Only these; repeatable.",
 )
 @click.option("--payment", metavar="pay_...", help="Only this payment's.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 10_000),
-    default=20,
-    show_default=True,
-    help="At most so many.",
-)
+@limit_option(20)
 @common_options("json", "merchant", "db")
 @pass_session
 def disputes(session: Session, *, state: tuple[str, ...], payment: str | None, limit: int) -> Exit:
     """Disputes, newest first, with their deadlines."""
     with session.shop() as (shop, _):
         found = shop.disputes.list(state=state or None, payment=payment)
-        listed = list(islice(found, limit + 1))
-    has_more, listed = len(listed) > limit, listed[:limit]
+        listed, has_more = first_of(found, limit)
     table = plain_table(
         ["dispute", "payment", "state", "held", "reason", "evidence due (UTC)"], right=["held"]
     )

@@ -16,7 +16,7 @@ from payplatform._domain.declines import Decline
 from payplatform._domain.disputes import Dispute
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import Entry
-from payplatform._domain.money import Money
+from payplatform._domain.money import Money, plain
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
 from payplatform._domain.records import Merchant
@@ -29,8 +29,7 @@ Form = dict[str, Any]
 
 def money(value: Money) -> Form:
     """An amount: as text in major units, and as a whole number of minor units."""
-    amount, _, currency = str(value).partition(" ")
-    return {"amount": amount, "currency": currency, "minor": value.amount_minor}
+    return {"amount": plain(value), "currency": value.currency, "minor": value.amount_minor}
 
 
 def moment(value: datetime | None) -> str | None:

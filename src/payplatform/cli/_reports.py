@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 
 import click
 from rich.console import Group, RenderableType
@@ -20,7 +19,14 @@ from payplatform.cli._screen import (
     plain_table,
     timeline_table,
 )
-from payplatform.cli._session import Session, common_options, examples, pass_session
+from payplatform.cli._session import (
+    Session,
+    common_options,
+    examples,
+    first_of,
+    limit_option,
+    pass_session,
+)
 from payplatform.client.platform import PayPlatform
 
 _FIRST_NAME = "My shop"
@@ -119,13 +125,7 @@ def cards(session: Session) -> Exit:
 )
 @click.option("--customer", metavar="cus_...", help="Only this customer's.")
 @click.option("--reference", metavar="TEXT", help="Only with exactly this reference.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 10_000),
-    default=20,
-    show_default=True,
-    help="At most so many.",
-)
+@limit_option(20)
 @click.option("--ids", is_flag=True, help="Only the ids, one a line, for other programs.")
 @common_options("json", "merchant", "db")
 @pass_session
@@ -141,8 +141,7 @@ def list_(
     """Payments, newest first."""
     with session.shop() as (shop, _):
         found = shop.payments.list(status=status or None, customer=customer, reference=reference)
-        payments = list(islice(found, limit + 1))
-    has_more, payments = len(payments) > limit, payments[:limit]
+        payments, has_more = first_of(found, limit)
     document = {"payments": list(map(_forms.payment, payments)), "has_more": has_more}
     if ids:
         session.answer(document, *(payment.id for payment in payments))

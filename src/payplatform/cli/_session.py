@@ -27,6 +27,7 @@ from payplatform.client.platform import MASTER_KEY_VARIABLE, MerchantClient, Pay
 from payplatform.keys.local import LocalKeyService
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 DEFAULT_DB = "payplatform.db"
 _MOST_MERCHANTS_NAMED = 10
@@ -247,6 +248,19 @@ _OPTIONS: dict[str, Callable[[bool], Callable[[F], F]]] = {
         help="Answer with one JSON document.",
     ),
 }
+
+
+def limit_option(default: int, *, words: str = "At most so many.") -> Callable[[F], F]:
+    """How many a command lists, or looks at, at most."""
+    return click.option(
+        "--limit", type=click.IntRange(1, 10_000), default=default, show_default=True, help=words
+    )
+
+
+def first_of(found: Iterator[T], limit: int) -> tuple[list[T], bool]:
+    """The first so many of what is read as one goes, and whether there are more."""
+    some = list(islice(found, limit + 1))
+    return some[:limit], len(some) > limit
 
 
 def examples(*lines: str) -> str:

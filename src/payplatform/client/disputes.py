@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from payplatform._domain.disputes import Dispute, DisputeAnswerKind, DisputeState
-from payplatform._domain.text import clean_id, clean_metadata
+from payplatform._domain.text import clean_id, clean_metadata, some_of
 from payplatform.client._room import Room, optional_id
 from payplatform.client.payments import a_timeout
 from payplatform.errors import ErrorCode, InvalidRequest
@@ -48,7 +48,8 @@ class Disputes(Room):
             StorageUnavailable: the store failed, while iterating.
         """
         where = Filter(
-            payment_id=optional_id(payment, prefix="pay", field="payment"), states=_states(state)
+            payment_id=optional_id(payment, prefix="pay", field="payment"),
+            states=some_of(DisputeState, state, field="state"),
         )
         return self._engine.disputes.list(self._merchant_id, where)
 
@@ -114,16 +115,3 @@ class Disputes(Room):
 
 def _id(dispute_id: str) -> str:
     return clean_id(dispute_id, prefix="dsp", field="dispute_id")
-
-
-def _states(value: object) -> frozenset[DisputeState]:
-    if value is None:
-        return frozenset()
-    given = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
-    if not given or not all(isinstance(s, str) and s in tuple(DisputeState) for s in given):
-        raise InvalidRequest(
-            "state must be one or more of " + ", ".join(DisputeState),
-            code=ErrorCode.VALUE_INVALID,
-            field="state",
-        )
-    return frozenset(map(DisputeState, given))

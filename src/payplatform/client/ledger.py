@@ -9,10 +9,9 @@ from typing import Final
 from payplatform._domain.ledger import Account, Entry, entries_of
 from payplatform._domain.money import Money, currency_code
 from payplatform._domain.statements import Month, Statement, statement
-from payplatform._domain.text import clean_id
+from payplatform._domain.text import clean_id, one_of
 from payplatform._engine.pages import all_lines
 from payplatform.client._room import Room, a_time
-from payplatform.errors import ErrorCode, InvalidRequest
 from payplatform.ports import LineFilter
 
 _SUBJECTS: Final = ("pay", "po", "stl")
@@ -43,7 +42,7 @@ class Ledger(Room):
             InvalidRequest: an argument breaks its rule.
             StorageUnavailable: the store failed.
         """
-        currency, account = currency_code(currency), _an_account(account)
+        currency, account = currency_code(currency), one_of(Account, account, field="account")
         totals = self._engine.storage.totals(self._merchant_id, at=a_time(at, field="at"))
         return Money.minor(totals.get((currency, account), 0), currency)
 
@@ -90,7 +89,7 @@ class Ledger(Room):
             StorageUnavailable: the store failed, while iterating.
         """
         where = LineFilter(
-            account=None if account is None else _an_account(account),
+            account=None if account is None else one_of(Account, account, field="account"),
             subject_id=None if subject is None else _a_subject(subject),
             since=a_time(since, field="since"),
             until=a_time(until, field="until"),
@@ -118,16 +117,6 @@ class Ledger(Room):
             opening=self.trial_balance(at=when.since - _MOMENT),
             entries=self.entries(since=when.since, until=when.until),
         )
-
-
-def _an_account(value: object) -> Account:
-    if isinstance(value, str) and value in tuple(Account):
-        return Account(value)
-    raise InvalidRequest(
-        "account must be one of " + ", ".join(Account),
-        code=ErrorCode.VALUE_INVALID,
-        field="account",
-    )
 
 
 def _a_subject(value: str) -> str:

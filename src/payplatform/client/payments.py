@@ -17,7 +17,7 @@ from payplatform._domain.money import Money, require_positive
 from payplatform._domain.operations import Initiator, Operation
 from payplatform._domain.payments import Payment, PaymentStatus
 from payplatform._domain.secret import Secret
-from payplatform._domain.text import clean_id
+from payplatform._domain.text import clean_id, some_of
 from payplatform._domain.text import idempotency_key as clean_key
 from payplatform._domain.timeline import with_totals
 from payplatform._engine.settings import LONGEST_TIMEOUT_S
@@ -385,7 +385,7 @@ class Payments(Room):
         """
         where = Filter(
             customer_id=optional_id(customer, prefix="cus", field="customer"),
-            statuses=_statuses(status),
+            statuses=some_of(PaymentStatus, status, field="status"),
             created_from=a_time(created_from, field="created_from"),
             created_before=a_time(created_before, field="created_before"),
             reference=optional_text(reference, field="reference", max_length=REFERENCE_LENGTH),
@@ -555,16 +555,3 @@ def _initiator(value: object) -> Initiator:
         code=ErrorCode.VALUE_INVALID,
         field="initiated_by",
     )
-
-
-def _statuses(value: object) -> frozenset[PaymentStatus]:
-    if value is None:
-        return frozenset()
-    given = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
-    if not given or not all(isinstance(s, str) and s in tuple(PaymentStatus) for s in given):
-        raise InvalidRequest(
-            "status must be one or more of " + ", ".join(PaymentStatus),
-            code=ErrorCode.VALUE_INVALID,
-            field="status",
-        )
-    return frozenset(map(PaymentStatus, given))

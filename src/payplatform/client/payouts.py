@@ -9,7 +9,7 @@ from payplatform._domain.commands import Command, Verb
 from payplatform._domain.events import Event
 from payplatform._domain.money import Money, currency_code, require_positive
 from payplatform._domain.payouts import LAST_DAY, Payout, PayoutInterval, PayoutPlan
-from payplatform._domain.text import clean_id
+from payplatform._domain.text import clean_id, one_of
 from payplatform._domain.text import idempotency_key as clean_key
 from payplatform.client._room import REFERENCE_LENGTH, Room, a_time, optional_text
 from payplatform.client.payments import a_timeout
@@ -186,7 +186,7 @@ class Payouts(Room):
             StorageUnavailable: the store failed.
         """
         require_positive(minimum, "minimum")
-        interval = _an_interval(interval)
+        interval = one_of(PayoutInterval, interval, field="interval")
         return self._engine.payouts.set_plan(
             self._merchant_id,
             minimum=minimum,
@@ -255,16 +255,6 @@ def _a_reserve(reserve: object, currency: str) -> int:
             "reserve must not be less than zero", code=ErrorCode.VALUE_INVALID, field="reserve"
         )
     return reserve.amount_minor
-
-
-def _an_interval(value: object) -> PayoutInterval:
-    if isinstance(value, str) and value in tuple(PayoutInterval):
-        return PayoutInterval(value)
-    raise InvalidRequest(
-        "interval must be one of " + ", ".join(PayoutInterval),
-        code=ErrorCode.VALUE_INVALID,
-        field="interval",
-    )
 
 
 def _a_first_time(first_at: datetime | None, interval: PayoutInterval) -> datetime | None:

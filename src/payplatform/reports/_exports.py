@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from payplatform._domain.ledger import Entry
-from payplatform._domain.money import Money
+from payplatform._domain.money import Money, plain
 from payplatform._domain.payments import Payment
 from payplatform.client import MerchantClient
 from payplatform.reports._cells import csv_lines
@@ -97,11 +97,6 @@ def _entry_rows(entry: Entry) -> Iterator[tuple[object, ...]]:
         amount = plain(Money.minor(line.amount_minor, line.currency))
         where = (moment(line.at), line.subject_id, line.event_number, line.line)
         yield (*where, line.account, amount, line.currency)
-
-
-def plain(money: Money) -> str:
-    """An amount without its currency."""
-    return str(money).partition(" ")[0]
 
 
 def moment(at: datetime) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from payplatform._domain.money import Money
+from payplatform._domain.money import Money, plain
 from payplatform._domain.statements import CurrencyStatement, Statement
 from payplatform.reports._cells import csv_lines
-from payplatform.reports._exports import plain
 
 LINES: Final = (
     # name, words, the sign it has in what the merchant has coming

@@ -25,76 +25,32 @@ class Lost:
     query: str
 
 
+def _homeless(kind: str, table: str, row: str, *homes: str, by: str = "subject_id") -> Lost:
+    """Rows of a table that name by a column what is in none of these tables."""
+    names = [home.removesuffix("s").replace("_", " ") for home in homes]
+    told = " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    absent = " AND ".join(
+        f"NOT EXISTS (SELECT 1 FROM {home} AS h WHERE h.merchant_id = t.merchant_id"  # noqa: S608  # our own names
+        f" AND h.id = t.{by})"
+        for home in homes
+    )
+    query = f"SELECT merchant_id, {by}, {row} FROM {table} AS t WHERE {absent} LIMIT 1000"  # noqa: S608  # as above
+    return Lost(kind, "references", f"its {told} is not there", query)
+
+
 LOST: Final = (
-    Lost(
-        "operation",
-        "references",
-        "its payment, payment method or payout is not there",
-        """
-        SELECT merchant_id, subject_id, id FROM operations AS o
-        WHERE NOT EXISTS (SELECT 1 FROM payments AS p
-                          WHERE p.merchant_id = o.merchant_id AND p.id = o.subject_id)
-        AND NOT EXISTS (SELECT 1 FROM payment_methods AS m
-                        WHERE m.merchant_id = o.merchant_id AND m.id = o.subject_id)
-        AND NOT EXISTS (SELECT 1 FROM payouts AS q
-                        WHERE q.merchant_id = o.merchant_id AND q.id = o.subject_id)
-        LIMIT 1000
-        """,
-    ),
-    Lost(
-        "event",
-        "references",
-        "what it is about is not there",
-        """
-        SELECT merchant_id, subject_id, number FROM events AS e
-        WHERE NOT EXISTS (SELECT 1 FROM payments AS p
-                          WHERE p.merchant_id = e.merchant_id AND p.id = e.subject_id)
-        AND NOT EXISTS (SELECT 1 FROM payment_methods AS m
-                        WHERE m.merchant_id = e.merchant_id AND m.id = e.subject_id)
-        AND NOT EXISTS (SELECT 1 FROM settlements AS s
-                        WHERE s.merchant_id = e.merchant_id AND s.id = e.subject_id)
-        AND NOT EXISTS (SELECT 1 FROM payouts AS q
-                        WHERE q.merchant_id = e.merchant_id AND q.id = e.subject_id)
-        LIMIT 1000
-        """,
-    ),
-    Lost(
+    _homeless("operation", "operations", "id", "payments", "payment_methods", "payouts"),
+    _homeless("event", "events", "number", "payments", "payment_methods", "settlements", "payouts"),
+    _homeless(
         "posting",
-        "references",
-        "what it is about is not there",
-        """
-        SELECT merchant_id, subject_id, event_number || '.' || line FROM postings AS l
-        WHERE NOT EXISTS (SELECT 1 FROM payments AS p
-                          WHERE p.merchant_id = l.merchant_id AND p.id = l.subject_id)
-        AND NOT EXISTS (SELECT 1 FROM settlements AS s
-                        WHERE s.merchant_id = l.merchant_id AND s.id = l.subject_id)
-        AND NOT EXISTS (SELECT 1 FROM payouts AS q
-                        WHERE q.merchant_id = l.merchant_id AND q.id = l.subject_id)
-        LIMIT 1000
-        """,
+        "postings",
+        "event_number || '.' || line",
+        "payments",
+        "settlements",
+        "payouts",
     ),
-    Lost(
-        "dispute",
-        "references",
-        "its payment is not there",
-        """
-        SELECT merchant_id, payment_id, id FROM disputes AS d
-        WHERE NOT EXISTS (SELECT 1 FROM payments AS p
-                          WHERE p.merchant_id = d.merchant_id AND p.id = d.payment_id)
-        LIMIT 1000
-        """,
-    ),
-    Lost(
-        "receipt of",
-        "references",
-        "its operation is not there",
-        """
-        SELECT merchant_id, operation_id, operation_id FROM receipts AS r
-        WHERE NOT EXISTS (SELECT 1 FROM operations AS o
-                          WHERE o.merchant_id = r.merchant_id AND o.id = r.operation_id)
-        LIMIT 1000
-        """,
-    ),
+    _homeless("dispute", "disputes", "id", "payments", by="payment_id"),
+    _homeless("receipt of", "receipts", "operation_id", "operations", by="operation_id"),
     Lost(
         "outbox",
         "references",

@@ -131,16 +131,7 @@ def connect(settings: Settings, is_first: bool) -> sqlite3.Connection:
     connection: sqlite3.Connection | None = None
     failure: PayPlatformError
     try:
-        # mode=rw: a file that has been taken away must not come back empty. Each connection is
-        # used by one thread, but may be closed by another.
-        connection = sqlite3.connect(
-            f"{Path(settings.path).as_uri()}?mode=rw",
-            uri=True,
-            timeout=settings.busy_timeout_s,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=256,
-        )
+        connection = opened(settings.path, settings.busy_timeout_s)
         _settle(connection, settings, is_first=is_first)
     except RAISED as error:
         failure = failure_of(error, "the file cannot be opened")
@@ -153,6 +144,28 @@ def connect(settings: Settings, is_first: bool) -> sqlite3.Connection:
     raise failure
 
 
+def opened(path: str, busy_timeout_s: float) -> sqlite3.Connection:
+    """A connection as it comes, with transactions left to who uses it.
+
+    Args:
+        path: absolute; of a file that is there.
+        busy_timeout_s: how long to wait for others who hold the file, in seconds.
+
+    Raises:
+        sqlite3.Error: the file cannot be opened.
+    """
+    # mode=rw: a file that has been taken away must not come back empty. Each connection is used by
+    # one thread, but may be closed by another.
+    return sqlite3.connect(
+        f"{Path(path).as_uri()}?mode=rw",
+        uri=True,
+        timeout=busy_timeout_s,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+
+
 def _settle(connection: sqlite3.Connection, settings: Settings, *, is_first: bool) -> None:
     # Before anything is set: another program's file must stay as it is.
     version = version_of(connection)
@@ -160,9 +173,6 @@ def _settle(connection: sqlite3.Connection, settings: Settings, *, is_first: boo
         raise StorageUnavailable(
             "the file is not the one that was opened", code=ErrorCode.STORAGE_CORRUPT
         )
-    # What ends the journal of this change has to be sure, too: a log that an earlier cut has left
-    # behind is no new name, so no later commit syncs the folder, and the journal would come back.
-    connection.execute("PRAGMA synchronous = extra")
     set_journal_mode(connection, settings.journal_mode, settings.busy_timeout_s)
     level, _ = _SYNCHRONOUS[settings.journal_mode]
     for pragma, wanted in (("synchronous", level), *_PRAGMAS):
@@ -176,7 +186,7 @@ def _settle(connection: sqlite3.Connection, settings: Settings, *, is_first: boo
 def set_journal_mode(
     connection: sqlite3.Connection, journal_mode: JournalMode, busy_timeout_s: float
 ) -> None:
-    """Have it, or wait for those who stand in the way.
+    """Have it, or wait for those who stand in the way; how to wait for the disk is to be set after.
 
     Raises:
         StorageUnavailable: `storage_settings`: the file cannot have it.
@@ -184,6 +194,9 @@ def set_journal_mode(
     """
     if _read_back(connection, "journal_mode") == journal_mode:
         return
+    # What ends the journal of this change has to be sure, too: a log that an earlier cut has left
+    # behind is no new name, so no later commit syncs the folder, and the journal would come back.
+    connection.execute("PRAGMA synchronous = extra")
     # SQLite does not wait for others here, whatever the timeout says.
     give_up_at = time.monotonic() + busy_timeout_s
     while True:

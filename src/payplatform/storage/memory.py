@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from itertools import islice
@@ -149,22 +149,16 @@ class MemoryStorage:
             return sorted(older, key=lambda merchant: merchant.id, reverse=True)[:limit]
 
     def due_operations(self, now: datetime, *, limit: int) -> Sequence[Operation]:
-        return self._due(Operation, now, limit)
+        return self._longest_due(Operation, lambda operation: operation.next_try_at, now, limit)
 
     def due_notices(self, now: datetime, *, limit: int) -> Sequence[Notice]:
-        return self._due(Notice, now, limit)
+        return self._longest_due(Notice, lambda notice: notice.next_try_at, now, limit)
 
     def lapsed_payments(self, now: datetime, *, limit: int) -> Sequence[Payment]:
-        with self._lock:
-            payments = self._all(Payment).values()
-            lapsed = [(p.lapses_at, p.id, p) for p in payments if _has_come(p.lapses_at, now)]
-        return [payment for *_, payment in sorted(lapsed, key=_first_two)[:limit]]
+        return self._longest_due(Payment, lambda payment: payment.lapses_at, now, limit)
 
     def due_disputes(self, now: datetime, *, limit: int) -> Sequence[Dispute]:
-        with self._lock:
-            disputes = self._all(Dispute).values()
-            due = [(d.next_look_at, d.id, d) for d in disputes if _has_come(d.next_look_at, now)]
-        return [dispute for *_, dispute in sorted(due, key=_first_two)[:limit]]
+        return self._longest_due(Dispute, lambda dispute: dispute.next_look_at, now, limit)
 
     def outbox(self, *, limit: int) -> Sequence[Event]:
         with self._lock:
@@ -252,12 +246,14 @@ class MemoryStorage:
     def _all(self, kind: type[V]) -> dict[tuple[str, str], V]:
         return self._records.setdefault(kind, {})
 
-    def _due(self, kind: type[R], now: datetime, limit: int) -> list[R]:
-        """What is to be looked at by then, longest due first."""
+    def _longest_due(
+        self, kind: type[R], due_at: Callable[[R], datetime | None], now: datetime, limit: int
+    ) -> list[R]:
+        """At most so many records whose time has come, by that time and then by id."""
         with self._lock:
-            everything: Iterable[Any] = self._all(kind).values()
-            due = [(r.next_try_at, r.id, r) for r in everything if _has_come(r.next_try_at, now)]
-        return [record for *_, record in sorted(due, key=_first_two)[:limit]]
+            told = [(due_at(record), record) for record in self._all(kind).values()]
+        due = [(at, record.id, record) for at, record in told if at is not None and at <= now]
+        return [record for *_, record in sorted(due, key=lambda row: row[:2])[:limit]]
 
     def _newest_first(self, merchant_id: str, kind: type[R], before: str | None) -> Iterator[R]:
         ids = self._ids.get((kind, merchant_id), [])
@@ -428,14 +424,6 @@ def _is_among(line: Posting, where: LineFilter) -> bool:
         and (where.since is None or line.at >= where.since)
         and (where.until is None or line.at < where.until)
     )
-
-
-def _has_come(at: datetime | None, now: datetime) -> bool:
-    return at is not None and at <= now
-
-
-def _first_two(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    return row[:2]
 
 
 def _in_order(numbered: Mapping[Any, V]) -> Sequence[V]:

@@ -14,13 +14,12 @@ import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Final, TypeVar
 
 from payplatform.ports import Quota, UsedUp
 from payplatform.storage._connections import Connections
 from payplatform.storage._failures import RAISED, failure_of
-from payplatform.storage._opening import prepared, set_journal_mode
+from payplatform.storage._opening import opened, prepared, set_journal_mode
 from payplatform.storage._rows import stored_time, time_of
 
 V = TypeVar("V")
@@ -77,13 +76,7 @@ class SQLiteLimiter:
         self._connections.close()
 
     def _connect(self, is_first: bool) -> sqlite3.Connection:  # noqa: ARG002  # the schema is made where it is missing
-        connection = sqlite3.connect(
-            f"{Path(self._path).as_uri()}?mode=rw",
-            uri=True,
-            timeout=self._busy_timeout_s,
-            isolation_level=None,
-            check_same_thread=False,
-        )
+        connection = opened(self._path, self._busy_timeout_s)
         try:
             set_journal_mode(connection, "wal", self._busy_timeout_s)
             for statement in (*_SETTINGS, *_SCHEMA):
