@@ -18,8 +18,9 @@ demo: .venv/demo.stamp ## Take a guided tour: charge, decline, refund, crash, re
 	@here=$$PWD; there=$$(mktemp -d) && trap 'rm -rf "$$there"' EXIT && cd "$$there" \
 		&& "$$here/$(BIN)/payplatform" demo
 
+# The tests of one class or file stay together: they share what they have started.
 test: .venv/dev.stamp ## Run the tests (TESTS="tests/test_money.py -k yen" picks some)
-	$(BIN)/pytest $(TESTS)
+	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadscope $(TESTS)
 
 test-crash: .venv/dev.stamp ## Kill processes, cut the power and fail disks at full length: some minutes
 	PAYPLATFORM_CRASH=full $(BIN)/pytest tests/crash

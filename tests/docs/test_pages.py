@@ -24,7 +24,7 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("page", [README, *(set(PAGES) - set(WITH_TESTS))], ids=name_of)
+@pytest.mark.parametrize("page", [README, *sorted({*PAGES} - {*WITH_TESTS})], ids=name_of)
 def test_every_block_of_a_page_runs_and_prints_what_it_shows(
     page: Path, empty_folder: Path
 ) -> None:
