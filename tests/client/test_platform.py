@@ -133,6 +133,16 @@ def test_a_wrong_part_is_refused_before_anything_is_created(
         assert list(tmp_path.iterdir()) == [], row.label
 
 
+def test_a_port_that_lacks_something_is_told_what() -> None:
+    class Lacking(SimulatedBank):
+        read_notice: Any = property(lambda self: self.nothing)
+
+    with pytest.raises(InvalidRequest) as caught:
+        PayPlatform.sandbox(bank=Lacking())
+
+    assert "a Bank as in payplatform.ports: it has no read_notice" in str(caught.value)
+
+
 SETTINGS: dict[str, tuple[Bad, ...]] = {
     "timeout_s": (
         *objects(ErrorCode.TYPE_INVALID, without=("int", "float")),

@@ -492,9 +492,12 @@ def _require_ports(*, are_optional: bool = False, **ports: object) -> None:
     for field, port in ports.items():
         if port is None and are_optional:
             continue
-        promised = [name for name in vars(_PORTS[field]) if not name.startswith("_")]
-        if isinstance(port, type) or not all(hasattr(port, name) for name in promised):
-            raise _wrong(field, f"must be a {_PORTS[field].__name__} as in payplatform.ports")
+        rule = f"must be a {_PORTS[field].__name__} as in payplatform.ports"
+        if isinstance(port, type):
+            raise _wrong(field, f"{rule}, not a class of them")
+        for promised in vars(_PORTS[field]):
+            if not promised.startswith("_") and not hasattr(port, promised):
+                raise _wrong(field, f"{rule}: it has no {promised}")
 
 
 def _require_options(*, now: object, new_id: object, settings: object) -> None:
