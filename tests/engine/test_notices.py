@@ -812,6 +812,7 @@ def test_whatever_comes_of_a_payment_both_books_agree_in_the_end(
         world.advance(days=2)
         world.pay.recover()
         misdeliver(world, post)
+    decide(world)
     for notice in world.bank.notices():
         world.pay.notices.apply(notice)
     decide(world)
