@@ -484,6 +484,9 @@ class MyBank:
     def inquire(self, merchant_id, operation_id, *, timeout_s):
         return self.theirs.inquire(merchant_id, operation_id, timeout_s=timeout_s)
 
+    def read_notice(self, raw, headers):
+        return self.theirs.read_notice(raw, headers)
+
     def describe(self):
         return {}
 
