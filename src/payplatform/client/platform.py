@@ -15,7 +15,6 @@ from payplatform._domain.audit import UNNAMED, Caller
 from payplatform._domain.events import Event
 from payplatform._domain.settlements import Reconciliation
 from payplatform._domain.text import clean_id
-from payplatform._engine.disputes import DueReport
 from payplatform._engine.doctor import DoctorReport, Progress, examine
 from payplatform._engine.reconciling import Progress as LinesTold
 from payplatform._engine.recovery import RecoveryReport
@@ -36,7 +35,7 @@ from payplatform.errors import ErrorCode, InvalidRequest, NotAllowed
 from payplatform.ports import Bank, KeyService, Limiter, SettlementReport, Storage
 
 if TYPE_CHECKING:
-    from payplatform._engine.engine import Engine
+    from payplatform._engine.engine import DueReport, Engine
 
 MASTER_KEY_VARIABLE = "PAYPLATFORM_MASTER_KEY"
 _MOST_RECORDS = 1_000_000_000
@@ -252,7 +251,8 @@ class PayPlatform:
         """Do whatever is due: nothing here has a thread of its own.
 
         It recovers unclear operations and books expiries, as `recover()` does; sends again answers
-        to disputes that may not have arrived; and tells, as events, of evidence that is soon due.
+        to disputes that may not have arrived; tells, as events, of evidence that is soon due; and
+        makes the payouts that are due by the plans of all merchants.
 
         Args:
             now: do what has come due by then; by default, by now.
@@ -268,8 +268,7 @@ class PayPlatform:
         most = a_count(limit, field="limit")
         engine = self._engine()
         by = _a_moment(now, engine.now())
-        recovered = engine.recovery.run(limit=most, now=by)
-        return DueReport(recovered=recovered, disputes=engine.disputes.look(by, limit=most))
+        return engine.run_due(by, limit=most)
 
     def doctor(
         self,
