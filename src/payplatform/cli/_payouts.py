@@ -24,10 +24,10 @@ from payplatform.cli._session import (
 @common_options("json", "merchant", "db")
 @pass_session
 def payouts(session: Session, *, limit: int) -> Exit:
-    """What may be paid out now, in each currency, and payouts, newest first.
+    """Payouts, newest first, and what may be paid out now.
 
-    Payable is what was earned and the acquirer has settled, less what is to stay. It is less than
-    zero where the merchant owes.
+    Payable in a currency is what was earned and the acquirer has settled, less what is to stay. It
+    is less than zero where the merchant owes.
     """
     with session.shop() as (shop, _):
         listed, has_more = first_of(shop.payouts.list(), limit)
