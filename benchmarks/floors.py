@@ -1,0 +1,134 @@
+"""The floor: the rows that the library wrote, written again with nothing but sqlite3.
+
+How: while the library makes one payment, every statement that it writes is recorded, transaction by
+transaction. The floor then writes as many payments as it likes with the same prepared statements
+and the same bytes; only what names a payment is new each time. So it has the same tables, indexes,
+commits and durability by construction, and does nothing else: it checks nothing, computes nothing
+and reads nothing. What the library costs on top of that is the library's own.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+Step = tuple[str, tuple[Any, ...]]
+"""A statement and what it takes."""
+Transaction = list[Step]
+
+_WRITES: Final = ("INSERT", "UPDATE", "DELETE")
+_ID: Final = re.compile(r"\b(?:pay|op|evt|aud)_[0-9a-z]{26}\b")
+_CHAINED: Final = re.compile(r"INTO (links|chain_heads)\b")
+
+
+class _Recorder(sqlite3.Connection):
+    """A connection that remembers what it wrote."""
+
+    written: Transaction
+
+    def execute(self, statement: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        if statement.lstrip().startswith(_WRITES):
+            _recorded[-1].append((statement, tuple(parameters)))
+        elif statement == "COMMIT":
+            _recorded.append([])
+        return super().execute(statement, parameters)
+
+
+_recorded: list[Transaction] = [[]]
+
+
+@contextmanager
+def recording() -> Iterator[list[Transaction]]:
+    """Record the transactions of connections that are opened meanwhile.
+
+    Yields:
+        A list that is filled when the block ends.
+    """
+    transactions: list[Transaction] = []
+    connect = sqlite3.connect
+
+    def connect_and_record(*given: Any, **more: Any) -> sqlite3.Connection:
+        return connect(*given, **{**more, "factory": _Recorder})
+
+    _recorded[:] = [[]]
+    sqlite3.connect = connect_and_record  # type: ignore[assignment]  # for as long as the block
+    try:
+        yield transactions
+    finally:
+        sqlite3.connect = connect
+        transactions += [steps for steps in _recorded if steps]
+
+
+class Template:
+    """The transactions of one payment, to be written again under other names.
+
+    Args:
+        transactions: as they were recorded.
+        key: what all of its idempotency keys begin with.
+    """
+
+    def __init__(self, transactions: list[Transaction], *, key: str) -> None:
+        self._transactions = transactions
+        self._key = key
+        rows = [row for steps in transactions for _, row in steps]
+        self._ids = sorted({id_ for row in rows for id_ in _ids_in(row)})
+        self._links = Counter(
+            row[1]
+            for steps in transactions
+            for statement, row in steps
+            if (chained := _CHAINED.search(statement)) and chained[1] == "links"
+        )
+
+    def again(self, number: int) -> list[Transaction]:
+        """The same for another payment, the `number`th after it, from 1."""
+        names = {id_: _another(id_, number, at) for at, id_ in enumerate(self._ids)}
+        names[self._key] = f"{number:0{len(self._key)}}"
+        pattern = re.compile("|".join(map(re.escape, names)))
+
+        def renamed(value: Any) -> Any:
+            if isinstance(value, str):
+                return pattern.sub(lambda found: names[found[0]], value)
+            return value
+
+        def step(statement: str, row: tuple[Any, ...]) -> Step:
+            row = tuple(map(renamed, row))
+            if _CHAINED.search(statement):
+                row = (*row[:2], row[2] + number * self._links[row[1]], *row[3:])
+            return statement, row
+
+        return [[step(*recorded) for recorded in steps] for steps in self._transactions]
+
+
+def connect(file: Path) -> sqlite3.Connection:
+    """A connection that is as durable as the library's."""
+    connection = sqlite3.connect(
+        file, isolation_level=None, timeout=60, cached_statements=256, check_same_thread=False
+    )
+    connection.execute("PRAGMA journal_mode = wal")
+    connection.execute("PRAGMA synchronous = full")
+    return connection
+
+
+def write(connection: sqlite3.Connection, steps: Transaction) -> None:
+    """One transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    for statement, row in steps:
+        connection.execute(statement, row)
+    connection.execute("COMMIT")
+
+
+def _ids_in(row: tuple[Any, ...]) -> Iterator[str]:
+    for value in row:
+        if isinstance(value, str):
+            yield from _ID.findall(value)
+
+
+def _another(id_: str, number: int, at: int) -> str:
+    """An id of the same length, later in order."""
+    prefix, _, suffix = id_.partition("_")
+    return f"{prefix}_{suffix[:8]}z{number:0{len(suffix) - 11}}{at:02}"

@@ -1,0 +1,90 @@
+"""A shop on a real file, behind a bank that costs nothing but the time it is told to take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from payplatform import Card, MerchantClient, Money, Payment, PayPlatform
+from payplatform.errors import NotSent
+from payplatform.keys.local import LocalKeyService
+from payplatform.ports import (
+    BankCapabilities,
+    BankNotice,
+    BankReply,
+    BankRequest,
+    ReplyOutcome,
+    Storage,
+)
+
+PRICE = Money("19.99", "EUR")
+_GOOD = "4242 4242 4242 4242"
+
+
+class QuickBank:
+    """Approves whatever it is sent, after `latency_s` seconds. It keeps no books."""
+
+    capabilities = BankCapabilities(
+        dedups_operation_id_s=86_400,
+        inquiry_by_operation_id=True,
+        reversal_remembers_unknown=True,
+        max_in_flight_s=60,
+        multi_capture=True,
+        partial_refund=True,
+    )
+
+    def __init__(self, latency_s: float = 0) -> None:
+        self._latency_s = latency_s
+
+    def send(self, request: BankRequest, *, timeout_s: float) -> BankReply:
+        """Approve all of it."""
+        if self._latency_s > timeout_s:
+            raise NotSent("the bank would take too long")
+        if self._latency_s:
+            time.sleep(self._latency_s)
+        return BankReply(
+            operation_id=request.operation_id,
+            outcome=ReplyOutcome.APPROVED,
+            amount=request.amount,
+            reference=f"ref-{request.operation_id[-12:]}",
+        )
+
+    def inquire(self, merchant_id: str, operation_id: str, *, timeout_s: float) -> BankReply:
+        """It knows of nothing."""
+        del merchant_id, timeout_s
+        return BankReply(operation_id=operation_id, outcome=ReplyOutcome.NOT_FOUND)
+
+    def read_notice(self, raw: bytes, headers: Mapping[str, str]) -> BankNotice:
+        """It never sends any."""
+        raise NotImplementedError
+
+    def describe(self) -> Mapping[str, str]:
+        """Its name."""
+        return {"bank": "quick"}
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Shop:
+    """A merchant with one card on file."""
+
+    def __init__(self, storage: Storage, *, latency_s: float = 0) -> None:
+        self.pay = PayPlatform(
+            storage=storage, bank=QuickBank(latency_s), keys=LocalKeyService.ephemeral()
+        )
+        self.client: MerchantClient = self.pay.merchant(self.pay.merchants.create(name="Acme").id)
+        self.card = self.client.payment_methods.create(card=Card(_GOOD, "12/40")).id
+
+    def charge(self, key: str) -> Payment:
+        """One sale under a key of its own."""
+        return self.client.payments.charge(PRICE, payment_method=self.card, idempotency_key=key)
+
+    def whole_life(self, key: str) -> Payment:
+        """Authorize, capture, refund and read one payment."""
+        payments = self.client.payments
+        held = payments.authorize(PRICE, payment_method=self.card, idempotency_key=f"{key}-a")
+        payments.capture(held.id, idempotency_key=f"{key}-c")
+        payments.refund(held.id, idempotency_key=f"{key}-r")
+        return payments.get(held.id)
