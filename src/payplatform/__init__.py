@@ -19,7 +19,7 @@ from payplatform._domain.settlements import Difference, DifferenceKind, Reconcil
 from payplatform._domain.statements import CurrencyStatement, Month, Statement
 from payplatform._engine.disputes import DisputeLooks
 from payplatform._engine.doctor import DoctorReport
-from payplatform._engine.engine import DueReport
+from payplatform._engine.due import DueReport
 from payplatform._engine.payouts import PayoutLooks
 from payplatform._engine.recovery import RecoveryReport
 from payplatform._engine.settings import Settings

@@ -6,20 +6,19 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from payplatform._engine.auditing import Auditing
-from payplatform._engine.disputes import DisputeLooks, Disputes
+from payplatform._engine.disputes import Disputes
+from payplatform._engine.due import Due
 from payplatform._engine.exchange import Exchange
 from payplatform._engine.flow import Flow
 from payplatform._engine.inbox import Inbox
 from payplatform._engine.limits import Limits
 from payplatform._engine.notices import Notices
 from payplatform._engine.pages import all_records
-from payplatform._engine.payouts import PayoutLooks, Payouts
+from payplatform._engine.payouts import Payouts
 from payplatform._engine.pricing import Pricing
 from payplatform._engine.reconciling import Reconciling
-from payplatform._engine.recovery import Recovery, RecoveryReport
+from payplatform._engine.recovery import Recovery
 from payplatform._engine.registry import Registry
 from payplatform._engine.revealing import Revealing
 from payplatform._engine.rotation import Rotation
@@ -29,21 +28,6 @@ from payplatform.ports import Bank, Filter, KeyService, Limiter, R, Storage
 
 if TYPE_CHECKING:
     from payplatform._engine.portability import Portability
-
-
-@frozen(kw_only=True)
-class DueReport:
-    """What one run of `run_due()` did.
-
-    Attributes:
-        recovered: what was found out of unclear operations, and what was booked as expired.
-        disputes: what came of the disputes that were due.
-        payouts: what came of the payouts that were due by plan.
-    """
-
-    recovered: RecoveryReport
-    disputes: DisputeLooks
-    payouts: PayoutLooks
 
 
 class Engine:
@@ -98,6 +82,7 @@ class Engine:
             auditing=self.auditing,
         )
         self.payouts = Payouts(storage=storage, bank=bank, run=self.flow.run, now=now)
+        self.due = Due(self.recovery, self.disputes, self.payouts)
         self.rotation = Rotation(
             storage=storage,
             vault=vault,
@@ -107,14 +92,6 @@ class Engine:
             settings=settings,
         )
         self._vault = vault
-
-    def run_due(self, by: datetime, *, limit: int) -> DueReport:
-        """Do what has come due by then: first what is unclear, for money may hang on it."""
-        return DueReport(
-            recovered=self.recovery.run(limit=limit, now=by),
-            disputes=self.disputes.look(by, limit=limit),
-            payouts=self.payouts.look(by, limit=limit),
-        )
 
     def records(self, merchant_id: str, kind: type[R], where: Filter) -> Iterator[R]:
         """A merchant's records that match, newest first, page by page."""

@@ -16,6 +16,7 @@ from payplatform._domain.events import Event
 from payplatform._domain.settlements import Reconciliation
 from payplatform._domain.text import clean_id
 from payplatform._engine.doctor import DoctorReport, Progress, examine
+from payplatform._engine.due import DueReport
 from payplatform._engine.reconciling import Progress as LinesTold
 from payplatform._engine.recovery import RecoveryReport
 from payplatform._engine.settings import Settings
@@ -35,7 +36,7 @@ from payplatform.errors import ErrorCode, InvalidRequest, NotAllowed
 from payplatform.ports import Bank, KeyService, Limiter, SettlementReport, Storage
 
 if TYPE_CHECKING:
-    from payplatform._engine.engine import DueReport, Engine
+    from payplatform._engine.engine import Engine
 
 MASTER_KEY_VARIABLE = "PAYPLATFORM_MASTER_KEY"
 _MOST_RECORDS = 1_000_000_000
@@ -268,7 +269,7 @@ class PayPlatform:
         most = a_count(limit, field="limit")
         engine = self._engine()
         by = _a_moment(now, engine.now())
-        return engine.run_due(by, limit=most)
+        return engine.due.run(by, limit=most)
 
     def doctor(
         self,
