@@ -139,10 +139,8 @@ class Shop:
 
     def wait(self) -> None:
         self.till.advance(seconds=self.draw.choice([3_600, 86_400, 8 * 86_400]))
-        then: Callable[[], object] = self.draw.choice(
-            [self.till.pay.recover, self.hear, self.settle]
-        )
-        then()
+        ways: tuple[Callable[[], object], ...] = (self.till.pay.recover, self.hear, self.settle)
+        self.draw.choice(ways)()
 
     def hear(self) -> None:
         """The post: some of it, in any order, and some of it twice."""
