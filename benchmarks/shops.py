@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 from payplatform import Card, MerchantClient, Money, Payment, PayPlatform
 from payplatform.errors import NotSent

@@ -13,16 +13,14 @@ from __future__ import annotations
 import math
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from attrs import frozen
-
 from payplatform._domain.audit import AuditEntry, Chain, ChainHead, ChainReport
-from payplatform._domain.changes import Changes, Record, Subject
+from payplatform._domain.changes import Changes, Subject
 from payplatform._domain.disputes import Dispute
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import Account, PlaceInBooks, Posting
@@ -32,33 +30,24 @@ from payplatform._domain.payments import Payment
 from payplatform._domain.payouts import PayoutPlan
 from payplatform._domain.records import Merchant, PaymentMethod
 from payplatform.errors import (
-    CommitUncertain,
-    Conflict,
     ErrorCode,
     PayPlatformError,
-    StorageBusy,
     StorageUnavailable,
 )
 from payplatform.ports import EVERY_LINE, EVERYTHING, Filter, Finding, LineFilter, Place, R
 from payplatform.storage import _statements as sql
 from payplatform.storage._chains import (
     LAYOUTS,
-    NO_LINK,
     Link,
-    Mark,
     Seen,
-    bodies,
     key_check,
     look_through,
-    marked,
-    marked_receipt,
-    next_link,
     seen,
     seen_receipt,
 )
 from payplatform.storage._checks import DAMAGE, LOST, Lost
 from payplatform.storage._connections import Connections
-from payplatform.storage._failures import RAISED, failure_of, is_busy
+from payplatform.storage._failures import RAISED, failure_of
 from payplatform.storage._opening import JournalMode, Settings, connect, new_file, prepared
 from payplatform.storage._rows import (
     AUDIT_ENTRIES,
@@ -72,12 +61,13 @@ from payplatform.storage._rows import (
     RECORDS,
     Layout,
     Row,
-    receipt_row,
     stored_time,
     subject_of,
     unreadable,
 )
 from payplatform.storage._schema import LATEST
+from payplatform.storage._sharing import Sharing
+from payplatform.storage._transactions import Step, Work, Writer, head, roll_back, work_of
 
 _LONGEST_WAIT_S: Final = 3600.0
 _ACCOUNTS: Final = frozenset(map(str, Account))
@@ -133,7 +123,8 @@ class SQLiteStorage:
             journal_mode=journal_mode,
         )
         self._connections = Connections(self._settings.path, partial(connect, self._settings))
-        self._must_scrub = False
+        self._writer = Writer(self._connections, self._settings, chain_key)
+        self._sharing = Sharing(self._writer.write)
         self._chain_key = chain_key
         with self._connections.mine() as connection:
             refusal = _key_refusal(connection, chain_key)
@@ -225,7 +216,8 @@ class SQLiteStorage:
 
     def mark_published(self, event_ids: Sequence[str]) -> None:
         if event_ids:
-            self._write([_Step(sql.TAKE_FROM_OUTBOX, (event_id,)) for event_id in event_ids])
+            steps = [Step(sql.TAKE_FROM_OUTBOX, (event_id,)) for event_id in event_ids]
+            self._sharing.write(Work(steps=steps))
 
     def audit_entries(
         self, merchant_id: str, *, before: str | None = None, limit: int
@@ -237,7 +229,7 @@ class SQLiteStorage:
     def head(self, merchant_id: str, chain: Chain) -> ChainHead:
         with self._connections.mine() as connection:
             try:
-                return _head(connection, merchant_id, chain)
+                return head(connection, merchant_id, chain)
             except RAISED as error:
                 failure = failure_of(error, "nothing could be read")
         raise failure
@@ -253,14 +245,14 @@ class SQLiteStorage:
                     merchant_id,
                     links=_links(connection, merchant_id, chain),
                     rows=_seen(connection, merchant_id, chain),
-                    kept=_head(connection, merchant_id, chain),
+                    kept=head(connection, merchant_id, chain),
                     expected=expected_head,
                     key=self._chain_key,
                 )
             except RAISED as error:
                 failure = failure_of(error, "nothing could be read")
             finally:
-                _roll_back(connection)
+                roll_back(connection)
         raise failure
 
     def count(self, kind: type[R]) -> int:
@@ -285,9 +277,7 @@ class SQLiteStorage:
         return [*self._damage(), *(finding for lost in LOST for finding in self._lost(lost))]
 
     def commit(self, changes: Changes) -> None:
-        steps = list(_steps(changes))
-        links = list(bodies(step.mark for step in steps if step.mark is not None))
-        self._write(steps, links, changes.merchant_id, must_scrub=_forgets(changes))
+        self._sharing.write(work_of(changes))
 
     def describe(self) -> Mapping[str, str]:
         return {
@@ -327,7 +317,7 @@ class SQLiteStorage:
         if not self._is_open:
             return
         with suppress(StorageUnavailable), self._connections.mine() as connection:
-            self._scrub(connection, patiently=False)
+            self._writer.scrub(connection, patiently=False)
         self._is_open = False
         self._connections.close()
 
@@ -374,96 +364,6 @@ class SQLiteStorage:
                 failure = failure_of(error, "nothing could be read")
         raise failure
 
-    def _write(
-        self,
-        steps: Sequence[_Step],
-        links: Sequence[tuple[Chain, bytes]] = (),
-        merchant_id: str = "",
-        *,
-        must_scrub: bool = False,
-    ) -> None:
-        with self._connections.mine() as connection:
-            try:
-                failure = (
-                    _taken(connection, steps)
-                    or _linked(connection, merchant_id, links, self._chain_key)
-                    or _committed(connection)
-                )
-                if failure is None and (must_scrub or self._must_scrub):
-                    self._scrub(connection, patiently=must_scrub)
-            finally:
-                is_sound = _roll_back(connection)
-        if failure is None:
-            return
-        if not (is_sound and isinstance(failure, Conflict | StorageBusy)):
-            self._connections.discard()
-        raise failure
-
-    def _scrub(self, connection: sqlite3.Connection, *, patiently: bool) -> None:
-        """Empty the log, which still has what was removed from the file.
-
-        The commit stands whatever becomes of this. While others read, the log stays; then the next
-        write of this store tries again, but does not wait.
-        """
-        timeout_ms = int(self._settings.busy_timeout_s * 1000)
-        self._must_scrub = True
-        with suppress(*RAISED):
-            connection.execute(f"PRAGMA busy_timeout = {timeout_ms if patiently else 0}")
-            ((is_busy_now, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            self._must_scrub = bool(is_busy_now)
-        with suppress(*RAISED):
-            connection.execute(f"PRAGMA busy_timeout = {timeout_ms}")
-
-
-def _taken(connection: sqlite3.Connection, steps: Iterable[_Step]) -> PayPlatformError | None:
-    """Take every step, in a transaction that is left open; the failure if one of them fails.
-
-    A writer whose guard is stale is told of that, though the schema may have refused another of its
-    steps first: amounts that are computed from stale facts break the books more often than not.
-    """
-    refusal: PayPlatformError | None = None
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        for step in steps:
-            failure = _failure_at(connection, step)
-            if isinstance(failure, Conflict):
-                return failure
-            refusal = refusal or failure
-    except RAISED as error:
-        return failure_of(error, "nothing was written")
-    return refusal
-
-
-def _failure_at(connection: sqlite3.Connection, step: _Step) -> PayPlatformError | None:
-    try:
-        cursor = connection.execute(step.statement, step.row)
-        rows = len(cursor.fetchall()) if cursor.description else cursor.rowcount
-    except sqlite3.IntegrityError as error:
-        return failure_of(error, "nothing was written")
-    if rows != 1 and step.guarded is not None:
-        return Conflict(f"{step.guarded} has been changed by somebody else")
-    return None
-
-
-def _linked(
-    connection: sqlite3.Connection,
-    merchant_id: str,
-    links: Iterable[tuple[Chain, bytes]],
-    key: bytes | None,
-) -> PayPlatformError | None:
-    """Add to the merchant's chains, in the transaction that is open; the failure if it fails.
-
-    Other writers wait until it is over, so the head that is read here is the last one.
-    """
-    try:
-        for chain, body in links:
-            link = next_link(chain, merchant_id, _head(connection, merchant_id, chain), body, key)
-            connection.execute(sql.ADD_LINK, (merchant_id, chain, *link))
-            connection.execute(sql.KEEP_HEAD, (merchant_id, chain, link.number, link.digest))
-    except RAISED as error:
-        return failure_of(error, "nothing was written")
-    return None
-
 
 def _key_refusal(connection: sqlite3.Connection, key: bytes | None) -> PayPlatformError | None:
     """Why a file may not be opened with this chain key, or without one; None where it may."""
@@ -480,11 +380,6 @@ def _key_refusal(connection: sqlite3.Connection, key: bytes | None) -> PayPlatfo
     return _wrong("the file was begun with another chain key, or one of the two is without")
 
 
-def _head(connection: sqlite3.Connection, merchant_id: str, chain: Chain) -> ChainHead:
-    row = connection.execute(sql.HEAD, (merchant_id, chain)).fetchone()
-    return NO_LINK if row is None else ChainHead(number=row[0], digest=row[1].hex())
-
-
 def _links(connection: sqlite3.Connection, merchant_id: str, chain: Chain) -> Iterator[Link]:
     return (Link(*row) for row in connection.execute(sql.LINKS, (merchant_id, chain)))
 
@@ -499,95 +394,6 @@ def _seen(connection: sqlite3.Connection, merchant_id: str, chain: Chain) -> Ite
         asked = sql.all_of("receipts", RECEIPT_COLUMNS)
         for row in connection.execute(asked, (merchant_id,)):
             yield seen_receipt(row)
-
-
-def _committed(connection: sqlite3.Connection) -> PayPlatformError | None:
-    """Commit; the failure if it fails.
-
-    Only one kind of failure proves that nothing was written: readers held up a file without a log,
-    and the transaction, still open, could be rolled back. After any other, the disk may have it.
-    """
-    try:
-        connection.execute("COMMIT")
-    except RAISED as error:
-        failure = failure_of(error, "it may or may not have been written")
-        was_busy = is_busy(error)
-    else:
-        return None
-    if was_busy and connection.in_transaction and _roll_back(connection):
-        return StorageBusy("others were reading for too long; nothing was written")
-    return CommitUncertain(failure.message)
-
-
-def _roll_back(connection: sqlite3.Connection) -> bool:
-    """Whether no transaction is open any more."""
-    with suppress(*RAISED):
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-    return not connection.in_transaction
-
-
-@frozen
-class _Step:
-    """One statement. Where `guarded` says of what, it has to change, or find, exactly one row.
-
-    Attributes:
-        mark: what the chain is to know of it, where it writes or removes something.
-    """
-
-    statement: str
-    row: Row
-    guarded: str | None = None
-    mark: Mark | None = None
-
-
-def _steps(changes: Changes) -> Iterator[_Step]:
-    """What is removed comes before what is written, so that its place may be taken."""
-    for record in changes.needed:
-        stored = (record.merchant_id, record.id, record.version)
-        yield _Step(sql.OF[type(record)].stands, stored, _name(record))
-    for record in changes.removed:
-        stored = (record.merchant_id, record.id, record.version)
-        gone = (RECORDS[type(record)].table, record.id, None)
-        yield _Step(sql.OF[type(record)].delete, stored, _name(record), gone)
-    for record in changes.records:
-        yield _written(record)
-    for event in changes.events:
-        place = (event.id, event.merchant_id, event.subject_id, event.number)
-        yield _added(EVENTS, sql.ADD_EVENT, event)
-        yield _Step(sql.ADD_TO_OUTBOX, place)
-    for posting in changes.postings:
-        yield _added(POSTINGS, sql.ADD_POSTING, posting)
-    for receipt in changes.receipts:
-        row = receipt_row(receipt)
-        yield _Step(sql.KEEP_RECEIPT, row, mark=marked_receipt(row))
-    for entry in changes.audit:
-        yield _added(AUDIT_ENTRIES, sql.ADD_AUDIT_ENTRY, entry)
-
-
-def _written(record: Record) -> _Step:
-    layout, statements = RECORDS[type(record)], sql.OF[type(record)]
-    row = layout.row_of(record)
-    mark = marked(layout, row)
-    if record.version == 1:
-        return _Step(statements.insert, row, _name(record), mark)
-    replaced = (record.merchant_id, record.id, record.version - 1)
-    return _Step(statements.update, layout.changing_of(row) + replaced, _name(record), mark)
-
-
-def _added(layout: Layout[Any], statement: str, value: Any) -> _Step:
-    row = layout.row_of(value)
-    return _Step(statement, row, mark=marked(layout, row))
-
-
-def _name(record: Record) -> str:
-    return f"{RECORDS[type(record)].table} {record.id}"
-
-
-def _forgets(changes: Changes) -> bool:
-    """Whether something has to be gone from the disk once this is committed."""
-    erased = (getattr(record, "erased_at", None) for record in changes.records)
-    return bool(changes.removed) or any(at is not None for at in erased)
 
 
 def _only(found: Sequence[V]) -> V | None:
