@@ -122,13 +122,15 @@ class Disputes:
             dispute = self._at_bank(merchant_id, news.dispute_id)
             if dispute is not None and dispute.payment_id != payment.id:
                 raise _misplaced("notice.dispute.dispute_id", "is of another payment")
+            world = self._exchange.world()
             return heed(
                 notice,
                 news,
                 payment,
                 dispute,
+                fees=None if dispute else self._exchange.schedule(merchant_id, world.now),
                 remind_before=self._remind_before,
-                world=self._exchange.world(),
+                world=world,
             )
 
         self._written(attempt)
