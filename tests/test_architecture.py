@@ -28,6 +28,7 @@ STORED_FORM = "Only the storage rooms know the stored form"
 KEY_PACKAGES = "What a key service needs is loaded with it alone"
 LIMITER_PACKAGES = "What a limiter needs is loaded with it alone"
 OPTIONAL = "Optional packages stay with the extra that brings them"
+XML = "What reads XML is loaded with a report in it alone"
 
 # contract, the module that gets the line, the line
 PLANTED = [
@@ -74,6 +75,9 @@ PLANTED = [
     (OPTIONAL, "_engine.flow", "def late() -> None:\n    import matplotlib"),
     (OPTIONAL, "storage.sqlite", "import click"),
     (OPTIONAL, "banks.simulated", "import hypothesis"),
+    (XML, "banks._settlement_csv", "import defusedxml.ElementTree"),
+    (XML, "banks.simulated", "def late() -> None:\n    from payplatform.banks import _camt053"),
+    (XML, "client", "from payplatform.banks import settlement_files"),
 ]
 
 

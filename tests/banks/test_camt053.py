@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from payplatform import ErrorCode, InvalidRequest, Money
+from payplatform.banks import _camt053
 from payplatform.banks.settlement_files import read_report
 from payplatform.ports import SettlementLine, SettlementReport
 
@@ -69,7 +70,7 @@ def test_what_is_not_booked_yet_is_left_out(status: str) -> None:
 
 
 def test_an_entry_that_does_not_say_whether_it_is_booked_is_refused() -> None:
-    assert refused(entry(status="")).startswith("entry 1 of")
+    assert refused(entry(status="")).startswith("entry 1, line ")
 
 
 @pytest.mark.parametrize(("version", "status"), [("02", "BOOK"), ("08", "<Cd>BOOK</Cd>")])
@@ -88,7 +89,7 @@ def test_an_amount_is_told_before_charges_or_after_or_by_the_entry_alone(told: s
 
 def test_an_amount_that_is_neither_before_nor_after_charges_is_refused() -> None:
     charges = f"<Chrgs>{charge('0.12')}</Chrgs>"
-    assert refused(entry("19.87", details("20.00", charges))).startswith("entry 1 of")
+    assert refused(entry("19.87", details("20.00", charges))).startswith("entry 1, line ")
 
 
 def test_charges_of_version_02_stand_without_records() -> None:
@@ -117,11 +118,11 @@ def test_a_batch_is_a_line_for_each_of_its_transactions() -> None:
 
 
 def test_a_batch_that_does_not_add_up_is_refused() -> None:
-    assert refused(entry("25.00", details("19.99") + details("5.00"))).startswith("entry 1 of")
+    assert refused(entry("25.00", details("19.99") + details("5.00"))).startswith("entry 1, line ")
 
 
 def test_a_batch_that_does_not_say_what_each_has_moved_is_refused() -> None:
-    assert refused(entry("25.00", details() + details())).startswith("entry 1 of")
+    assert refused(entry("25.00", details() + details())).startswith("entry 1, line ")
 
 
 @pytest.mark.parametrize(
@@ -180,10 +181,78 @@ def test_two_statements_in_one_file_are_refused() -> None:
 
 @pytest.mark.parametrize("amount", ["-19.87", "0.00", "", "19.871", "1e3"])
 def test_an_amount_is_plain_and_more_than_nothing(amount: str) -> None:
-    assert refused(entry(amount)).startswith("entry 1 of")
+    assert refused(entry(amount)).startswith("entry 1, line ")
 
 
 def test_an_amount_beyond_all_bounds_is_refused_with_its_place() -> None:
     most = str((2**63 - 1) // 100)
     both = details(most) + details(most, named=f"<EndToEndId>{TWO}</EndToEndId>")
-    assert refused(entry(most, both)).startswith("entry 1 of")
+    assert refused(entry(most, both)).startswith("entry 1, line ")
+
+
+# -- what nobody sends in good faith ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("told", ["yes", "TRUE", "0.5", ""])
+def test_what_is_neither_true_nor_false_is_refused(told: str) -> None:
+    """It says which way the money goes, or whether a charge was taken off."""
+    reversal = entry().replace("<Sts>", f"<RvslInd>{told}</RvslInd><Sts>")
+    assert refused(reversal).startswith("entry 1, line 2 of")
+    charges = f"<Chrgs>{charge('0.12', more=f'<ChrgInclInd>{told}</ChrgInclInd>')}</Chrgs>"
+    assert refused(entry("19.99", details("", charges))).startswith("entry 1, line 2 of")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "<FrDtTm>0001-01-01T00:00:00</FrDtTm><ToDtTm>2026-03-02T00:00:00</ToDtTm>",
+        "<FrDtTm>2026-03-01T00:00:00</FrDtTm><ToDtTm>9999-12-31T23:59:59</ToDtTm>",
+        "<FrDtTm>2026-03-01T00:00:00+26:00</FrDtTm><ToDtTm>2026-03-02T00:00:00</ToDtTm>",
+    ],
+)
+def test_a_time_at_the_end_of_all_times_is_refused(told: str) -> None:
+    assert refused(entry(), head=f"<FrToDt>{told}</FrToDt>").startswith("the head of")
+
+
+@pytest.mark.parametrize("booked", ["<Dt>9999-12-31</Dt>", "<Dt>0001-01-01</Dt>"])
+def test_an_entry_is_of_some_time_that_a_bank_has_known(booked: str) -> None:
+    assert refused(entry(booked=booked), head="").startswith("entry 1, line 2 of")
+
+
+def test_no_amount_is_larger_than_one_in_csv_may_be() -> None:
+    assert the_line(entry("10000000000000.00")).amount == Money("10000000000000", "EUR")
+    assert refused(entry("10000000000000.01")).startswith("entry 1, line 2 of")
+
+
+def test_an_entry_counts_where_entries_stand_and_nowhere_else() -> None:
+    """Neither inside another one, nor beside the statement, nor in somebody's own elements."""
+    hidden = entry("7.00")
+    raw = statement(entry(details=details() + hidden), f"<SplmtryData>{hidden}</SplmtryData>")
+    raw = raw.replace(b"<Stmt>", hidden.encode() + b"<Stmt>")
+    raw = raw.replace(
+        b"</Stmt>", hidden.replace("<Ntry>", '<Ntry xmlns="x">').encode() + b"</Stmt>"
+    )
+    assert [line.amount for line in read_report(raw).lines] == [Money("19.87", "EUR")]
+
+
+def test_however_deep_a_document_goes_it_is_read() -> None:
+    deep = "<a>" * 100_000 + "</a>" * 100_000
+    assert len(read(entry(details=details() + deep)).lines) == 1
+
+
+def test_an_entry_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound is for each: entries and what is not read of them do not add up."""
+    monkeypatch.setattr(_camt053, "_MOST_PARTS", 40)
+    assert len(read(*[entry(details=details() + "<a/>" * 99)] * 9).lines) == 9
+    assert refused(entry(details=details() * 9)).startswith("line 2 of")
+
+
+@pytest.mark.parametrize("card", ["4242424242424242", "4242 4242 4242 4242"])
+def test_a_card_number_in_what_a_payer_has_written_goes_nowhere(card: str) -> None:
+    """Into no line, whichever element it stands in, and into no error."""
+    words = f"<AddtlNtryInf>{card}</AddtlNtryInf><RmtInf><Ustrd>{card}</Ustrd></RmtInf>"
+    named = f"<EndToEndId>{card}</EndToEndId><InstrId>{card}</InstrId>"
+    assert card not in repr(read(entry(details=details(named=named) + words)))
+    for place in ("19.87", "CRDT", "2026-03-01<", "2026-03-01T00"):
+        said = refused(entry().replace(place, card), head=PERIOD.replace(place, card))
+        assert card not in said

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payplatform import ErrorCode, InvalidRequest, Money
+from payplatform._domain.settlements import MOST_MINOR, require_sound
 from payplatform.banks import settlement_files
 from payplatform.banks._settlement_csv import written
-from payplatform.banks._settlement_fields import MOST_MINOR
 from payplatform.banks.settlement_files import read_report
 from payplatform.ports import AcquirerFees, SettlementLine, SettlementReport
 from payplatform.testing._records import times
@@ -127,6 +127,12 @@ def test_the_mark_of_an_editor_does_no_harm() -> None:
         ("19.99", "9" * 100_000, 3),
         ("EUR,19.99", "EUX,19.99", 3),
         ("EUR,19.99", ",19.99", 3),
+        ("19.99", "NaN", 3),
+        ("19.99", "1" + "0" * 400, 3),
+        ("19.99", "\uff11\uff19.99", 3),
+        ("EUR,19.99", "E\0R,19.99", 3),
+        ("2026-03-01T00:00:00.000000+00:00", "0001-01-01T00:00:00+00:00", 1),
+        ("2026-03-02T00:00:00.000000+00:00", "9999-12-31T23:59:59+00:00", 1),
         ("0.06", "-0.06", 3),
         ("0.06", "", 3),
         ("2026-03-01T09:00:00.000000+00:00\nrefund", "0001-01-01T00:00:00+23:59\nrefund", 3),
@@ -268,12 +274,12 @@ def test_a_document_that_declares_entities_or_a_type_is_refused(declared: str) -
         ("</GrpHdr>", "", "line 17 of"),
         ("<Id>settlement 2026-03-01</Id>", "", "the head of"),
         ("<FrDtTm>2026-03-01T00:00:00+00:00", "<FrDtTm>yesterday", "the head of"),
-        ('<Amt Ccy="EUR">19.99', '<Amt Ccy="EUR">-19.99', "entry 1 of"),
-        ('<Amt Ccy="EUR">19.99', '<Amt Ccy="EUR">', "entry 1 of"),
-        ('<Amt Ccy="EUR">19.99', '<Amt Ccy="EUX">19.99', "entry 1 of"),
-        ('<Amt Ccy="EUR">19.99', '<Amt Ccy="EUR">20.00', "entry 1 of"),
-        ('<Amt Ccy="EUR">0.06', '<Amt Ccy="USD">0.06', "entry 1 of"),
-        ("<CdtDbtInd>DBIT", "<CdtDbtInd>BOTH", "entry 2 of"),
+        ('<Amt Ccy="EUR">19.99', '<Amt Ccy="EUR">-19.99', "entry 1, line "),
+        ('<Amt Ccy="EUR">19.99', '<Amt Ccy="EUR">', "entry 1, line "),
+        ('<Amt Ccy="EUR">19.99', '<Amt Ccy="EUX">19.99', "entry 1, line "),
+        ('<Amt Ccy="EUR">19.99', '<Amt Ccy="EUR">20.00', "entry 1, line "),
+        ('<Amt Ccy="EUR">0.06', '<Amt Ccy="USD">0.06', "entry 1, line "),
+        ("<CdtDbtInd>DBIT", "<CdtDbtInd>BOTH", "entry 2, line "),
         ("<BookgDt>", "<ValDt>", "line 9 of"),
         ("UTF-8", "KLINGON", "line 1 of"),
     ],
@@ -287,3 +293,25 @@ def test_a_statement_that_is_cut_off_anywhere_is_refused() -> None:
     raw = XML.strip().encode()
     for end in range(1, len(raw), 7):
         refused(raw[:end])
+
+
+# -- whatever it is --------------------------------------------------------------------------------
+
+
+@given(good=st.sampled_from([GOOD, XML.encode()]), data=st.data())
+def test_damage_is_refused_in_words_or_read(good: bytes, data: st.DataObject) -> None:
+    """Whatever a few bytes of a file are replaced by, nothing else ever comes of it."""
+    start = data.draw(st.integers(0, len(good)))
+    end = data.draw(st.integers(start, min(start + 40, len(good))))
+    piece = data.draw(
+        st.binary(max_size=20)
+        | st.text(max_size=20).map(lambda text: text.encode("utf-8", "surrogatepass"))
+        | st.sampled_from([b"<Ntry>", b"</Ntry>", b'"', b"\n", b"\0", b"<!DOCTYPE a>", b"&lt;"])
+    )
+    raw = good[:start] + piece + good[end:]
+    try:
+        report = read_report(raw)
+    except InvalidRequest as error:
+        assert error.code is ErrorCode.REPORT_MALFORMED  # noqa: PT017  # either is right
+    else:
+        require_sound(report)

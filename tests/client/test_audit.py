@@ -124,6 +124,38 @@ def test_what_a_person_decides_is_on_the_trail_and_so_is_what_they_may_not(till:
     assert ("code", "not_in_review") in newest(till).details
 
 
+@pytest.mark.parametrize("kind", ["acceptance", "evidence"])
+def test_who_answers_a_dispute_is_on_the_trail_and_so_is_who_may_not(till: Till, kind: str) -> None:
+    """Once, in the commit that the bank is told after, however often the same is said."""
+    sale = till.sold()
+    till.bank.disputes.open(till.merchant_id, till.latest(sale).id)
+    for notice in till.bank.notices():
+        till.pay.notices.apply(notice)
+    [dispute] = till.shop.disputes.list()
+
+    def answer(kind: str) -> None:
+        if kind == "acceptance":
+            till.shop.disputes.accept(dispute.id)
+        else:
+            till.shop.disputes.submit_evidence(dispute.id, {"tracking_number": "1Z 999"})
+
+    for _ in range(2):
+        answer(kind)
+    entries = [entry for entry in till.shop.audit.entries() if entry.object_id == dispute.id]
+    assert list(map(told, entries)) == [
+        ("dispute_answered", "done", "Ada", "till 3", dispute.id, None)
+    ]
+    assert entries[0].details == (("with", kind),)
+    assert "1Z 999" not in repr(entries)
+
+    with pytest.raises(NotAllowed):
+        answer("evidence" if kind == "acceptance" else "acceptance")
+    refused = newest(till)
+    assert told(refused) == ("dispute_answered", "refused", "Ada", "till 3", dispute.id, None)
+    assert ("code", "dispute_not_open") in refused.details
+    assert till.shop.audit.verify().ok
+
+
 def test_who_uses_a_client_without_a_name_is_unnamed(till: Till) -> None:
     till.pay.merchant(till.merchant_id).payment_methods.delete(till.card().id)
     assert (newest(till).actor, newest(till).origin) == ("unnamed", None)

@@ -1,7 +1,7 @@
 """What a merchant is charged: by which schedule, in which commit, and what is given back.
 
 The prices here: 1.4 % and 0.25 EUR for a capture, less in Germany, more for a card of Amex, and
-0.10 EUR for a refund.
+0.10 EUR for a refund, and 15 EUR for a dispute.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ RATES = (
     FeeRate(kind="capture", countries=["DE", "FR"], currency="EUR", share_ppm=4_000),
     FeeRate(kind="capture", currency="EUR", share_ppm=14_000, fixed_minor=25),
     FeeRate(kind="refund", currency="EUR", fixed_minor=10),
+    FeeRate(kind="dispute", currency="EUR", fixed_minor=1_500),
 )
 
 
@@ -111,6 +112,35 @@ def test_a_refund_is_charged_for_and_gives_no_fee_back(till: Till) -> None:
     payment = till.shop.payments.refund(payment.id, eur("100"), idempotency_key="back")
 
     assert payment.fees == eur("1.75")
+
+
+def test_a_dispute_is_charged_for_once_whatever_becomes_of_it(till: Till) -> None:
+    """When it is first heard of; won, taken again, or lost, it costs no more and no less."""
+    sale = till.sold("100")
+    case = till.bank.disputes.open(till.merchant_id, till.latest(sale).id, eur("40"))
+    deliver(till)
+    assert again(till, sale).fees == eur("1.65") + eur("15")
+    opened = till.shop.payments.timeline(sale.id)[-1]
+    assert (opened.type, dict(opened.effects)["fees"]) == ("dispute.opened", eur("15"))
+
+    for merchant_wins in (True, False):
+        till.advance(days=1)
+        till.bank.disputes.decide(case, merchant_wins=merchant_wins)
+        deliver(till)
+    assert again(till, sale).fees == eur("1.65") + eur("15")
+    assert booked(till, sale) == -16_65
+
+
+def test_a_dispute_is_charged_for_though_the_capture_is_taken_back(till: Till) -> None:
+    """What was charged for the capture goes back, and that alone."""
+    held = till.held("100", CAPTURES_TAKEN_BACK)
+    sale = till.shop.payments.capture(held.id, idempotency_key=till.key())
+    told = till.bank.disputes.open(till.merchant_id, till.latest(sale).id)
+    till.bank.disputes.reverse(told)
+    till.advance(hours=2)
+    deliver(till)
+    assert again(till, sale).captured == eur("0")
+    assert again(till, sale).fees == eur("15")
 
 
 def test_what_comes_to_nothing_is_not_charged_for(till: Till) -> None:

@@ -29,7 +29,7 @@ from payplatform import (
 from payplatform._domain.matching import Look, Suspense, booking, fit, opening
 from payplatform.banks.settlement_files import read_report
 from payplatform.banks.simulated import Fault
-from payplatform.ports import SettlementLine, SettlementReport
+from payplatform.ports import AcquirerFees, SettlementLine, SettlementReport
 from payplatform.storage.memory import MemoryStorage
 from payplatform.storage.sqlite import SQLiteStorage
 
@@ -145,6 +145,110 @@ def test_lines_are_told_apart_by_their_numbers(till: Till) -> None:
         till.shop.reconcile(with_lines(report, *report.lines, *report.lines))
 
     assert caught.value.code is ErrorCode.VALUE_INVALID
+
+
+LARGEST = Money.minor(10**15, "EUR")
+BEYOND = Money.minor(10**15 + 1, "EUR")
+UNSOUND_LINES: list[dict[str, Any]] = [
+    {"number": 0},
+    {"number": "3"},
+    {"operation_id": "4242424242424242"},
+    {"operation_id": 7},
+    {"dispute_id": "4242 4242 4242 4242"},
+    {"dispute_id": ""},
+    {"amount": eur("0")},
+    {"amount": BEYOND},
+    {"amount": -BEYOND},
+    {"amount": 20},
+    {"amount": Money("20", "USD")},
+    {"fees": None},
+    {"fees": AcquirerFees(interchange=BEYOND, scheme=eur("0"), acquirer=eur("0"))},
+    {"fees": AcquirerFees(interchange=eur("0"), scheme=Money("0", "USD"), acquirer=eur("0"))},
+    {"fees": AcquirerFees(interchange=eur("0"), scheme=eur("0"), acquirer=0)},  # type: ignore[arg-type]  # that is what is tested
+    {"is_reversal": 1},
+    {"booked_at": START.replace(tzinfo=None)},
+    {"booked_at": "2030-01-01"},
+    {"booked_at": START.replace(year=9999)},
+]
+UNSOUND_HEADS: list[dict[str, Any]] = [
+    {"digest": b""},
+    {"digest": "0" * 32},
+    {"since": START.replace(tzinfo=None)},
+    {"since": START.replace(year=1)},
+    {"until": START.replace(year=9999)},
+    {"until": START - timedelta(days=9)},
+    {"lines": []},
+    {"lines": (7,)},
+]
+
+
+@pytest.mark.parametrize("wrong", UNSOUND_LINES, ids=str)
+def test_one_line_that_is_not_what_it_has_to_be_keeps_all_from_being_booked(
+    till: Till, wrong: dict[str, Any]
+) -> None:
+    """Whoever has made the report: it is refused before anything is stored, with the line."""
+    till.sold("20")
+    till.sold("30")
+    report = reported(till)
+    first, second = report.lines
+    before = till.stored()
+
+    with pytest.raises(InvalidRequest) as caught:
+        till.shop.reconcile(with_lines(report, first, evolve(second, **wrong)))
+
+    assert caught.value.code is ErrorCode.REPORT_MALFORMED
+    assert "4242" not in str(caught.value)
+    assert str(caught.value).startswith(f"line {wrong.get('number', second.number)} of")
+    assert till.stored() == before
+
+
+@pytest.mark.parametrize("wrong", UNSOUND_HEADS, ids=str)
+def test_a_report_that_could_not_be_booked_whole_is_not_begun(
+    till: Till, wrong: dict[str, Any]
+) -> None:
+    till.sold("20")
+    report = reported(till)
+    before = till.stored()
+
+    with pytest.raises(InvalidRequest) as caught:
+        till.shop.reconcile(evolve(report, **wrong))
+
+    assert caught.value.code is ErrorCode.REPORT_MALFORMED
+    assert till.stored() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("", ErrorCode.TEXT_EMPTY),
+        (7, ErrorCode.TYPE_INVALID),
+        ("4242424242424242", ErrorCode.LOOKS_LIKE_CARD_NUMBER),
+    ],
+)
+def test_the_name_of_a_report_is_text_that_may_be_kept(
+    till: Till, name: Any, code: ErrorCode
+) -> None:
+    report = reported(till)
+    before = till.stored()
+
+    with pytest.raises(InvalidRequest) as caught:
+        till.shop.reconcile(evolve(report, reference=name))
+
+    assert caught.value.code is code
+    assert till.stored() == before
+
+
+def test_amounts_as_large_as_a_line_may_have_are_booked_and_added_up(till: Till) -> None:
+    """So many of them in suspense, and nothing overflows on the way."""
+    report = reported(till)
+    nothing = eur("0")
+    fees = AcquirerFees(interchange=nothing, scheme=nothing, acquirer=nothing)
+    line = SettlementLine(number=1, operation_id=None, amount=LARGEST, fees=fees, booked_at=START)
+
+    till.shop.reconcile(with_lines(report, *(evolve(line, number=at) for at in range(1, 1_001))))
+
+    assert shown(till, "bank_cash") == LARGEST * 1_000
+    assert till.pay.doctor().ok
 
 
 PLANTED: dict[str, tuple[DifferenceKind, Callable[[SettlementLine], list[SettlementLine]]]] = {

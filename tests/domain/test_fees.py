@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payplatform import Brand, ErrorCode, FeeKind, FeeRate, FeeSchedule, InvalidRequest
-from payplatform._domain.fees import fees_for, schedule_at
+from payplatform._domain.fees import dispute_fee, fees_for, schedule_at
 from payplatform._domain.money import MAX_MINOR
 from payplatform._domain.payments import Facts
 from payplatform.testing._records import a_payment
@@ -125,6 +125,8 @@ def test_what_is_charged_for_a_payment_fits_into_every_store() -> None:
     charged = evolve(PAYMENT, facts=Facts(fees=7))
 
     assert fees_for(Facts(captured=MAX_MINOR), charged, prices) == MAX_MINOR - 7
+    prices = schedule(rate(kind="dispute", currency="EUR", share_ppm=0, fixed_minor=MAX_MINOR))
+    assert dispute_fee(charged, prices) == MAX_MINOR - 7
 
 
 @given(
@@ -163,6 +165,7 @@ def test_the_schedule_that_began_last_counts_and_of_two_at_once_the_newer(
         ({"countries": [49]}, "countries", ErrorCode.VALUE_INVALID),
         ({"share_ppm": -1}, "share_ppm", ErrorCode.VALUE_INVALID),
         ({"share_ppm": 1_000_001}, "share_ppm", ErrorCode.VALUE_INVALID),
+        ({"kind": "dispute", "share_ppm": 1}, "share_ppm", ErrorCode.VALUE_INVALID),
         ({"share_ppm": 0.5}, "share_ppm", ErrorCode.TYPE_INVALID),
         ({"share_ppm": True}, "share_ppm", ErrorCode.TYPE_INVALID),
         ({"currency": "EUR", "fixed_minor": -1}, "fixed_minor", ErrorCode.VALUE_INVALID),

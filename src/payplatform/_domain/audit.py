@@ -27,6 +27,7 @@ class AuditKind(StrEnum):
     LIMIT_OVERRIDDEN = "limit_overridden"
     KEY_USED = "key_used"
     ACCESS_REFUSED = "access_refused"
+    DISPUTE_ANSWERED = "dispute_answered"
 
 
 class AuditOutcome(StrEnum):

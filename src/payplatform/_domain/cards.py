@@ -18,6 +18,7 @@ from payplatform._domain.card_numbers import (
     luhn_check_digit,
     luhn_valid,
 )
+from payplatform._domain.moments import is_moment
 from payplatform._domain.secret import Guarded, Secret
 from payplatform._domain.text import cleaned
 from payplatform.errors import ErrorCode, InvalidRequest
@@ -292,7 +293,7 @@ def _from_pair(pair: tuple[object, ...]) -> tuple[int, int]:
 
 
 def _is_over(card: Expiring, now: datetime) -> bool:
-    if now.tzinfo is None or now.utcoffset() is None:
+    if not is_moment(now):
         raise _refused("now must have a time zone", ErrorCode.VALUE_INVALID, "now")
     return now >= expiry_moment(card.expiry_year, card.expiry_month)
 

@@ -21,8 +21,9 @@ from payplatform._domain.disputes import (
     DisputeNews,
     DisputeState,
 )
+from payplatform._domain.fees import FeeSchedule, dispute_fee
 from payplatform._domain.messages import BankNotice
-from payplatform._domain.payments import Payment
+from payplatform._domain.payments import Facts, Payment
 from payplatform.errors import Conflict, ErrorCode, InvalidRequest, NotAllowed
 
 _STATES_IN_ORDER: Final = tuple(DisputeState)
@@ -48,6 +49,7 @@ def heed(
     payment: Payment,
     dispute: Dispute | None,
     *,
+    fees: FeeSchedule | None,
     remind_before: timedelta,
     world: World,
 ) -> DisputeStep | None:
@@ -58,6 +60,7 @@ def heed(
         news: its part about the dispute.
         payment: the operation's, as stored.
         dispute: as stored; None where this is the first that is heard of it.
+        fees: the schedule that counts now, if the merchant has one.
         remind_before: how long before its deadline a dispute is reminded of.
         world: the time and ids.
 
@@ -81,7 +84,8 @@ def heed(
     after = evolve(after, held_minor=_held(after, before, payment))
     moved = dispute is None or after.state is not before.state
     type_ = f"dispute.{after.state}" if moved else "dispute.updated"
-    return _step(payment, before, _scheduled(after, remind_before), type_, world)
+    fee = dispute_fee(payment, fees) if dispute is None else 0
+    return _step(payment, before, _scheduled(after, remind_before), type_, world, fee=fee)
 
 
 def is_short(dispute: Dispute) -> bool:
@@ -265,9 +269,9 @@ def _next_look(dispute: Dispute, remind_before: timedelta) -> datetime | None:
 
 
 def _step(
-    payment: Payment, before: Dispute, after: Dispute, type_: str, world: World
+    payment: Payment, before: Dispute, after: Dispute, type_: str, world: World, *, fee: int = 0
 ) -> DisputeStep:
-    change = after.facts + -before.facts
+    change = after.facts + -before.facts + Facts(fees=fee)
     after = evolve(after, version=after.version + 1, updated_at=world.now)
     changes = happened(
         payment,

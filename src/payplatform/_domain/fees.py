@@ -29,16 +29,17 @@ _COUNTRY: Final = re.compile(r"[A-Z]{2}")
 
 
 class FeeKind(StrEnum):
-    """What is charged for: each amount that is captured, each that is refunded."""
+    """What is charged for: each amount that is captured or refunded, and each dispute."""
 
     CAPTURE = "capture"
     REFUND = "refund"
+    DISPUTE = "dispute"
 
 
 CHARGED_FOR: Final[Mapping[FeeKind, str]] = MappingProxyType(
     {FeeKind.CAPTURE: "captured", FeeKind.REFUND: "refunded"}
 )
-"""The fact whose growth each kind of fee is charged for."""
+"""The fact whose growth a kind of fee is charged for; a dispute is charged for once, by itself."""
 
 
 def _a_kind(value: Any) -> FeeKind:
@@ -73,17 +74,19 @@ class FeeRate:
     """A price: a share of the amount and a fixed part, and which charges it is for.
 
     Attributes:
-        kind: what is charged for: "capture" or "refund".
+        kind: what is charged for: "capture", "refund" or "dispute".
         brand: of the card; None for every brand.
         countries: where the card was issued, as the bank says: the codes (ISO 3166-1 alpha-2) of
             one region; empty for everywhere, also where the bank does not say.
         currency: of the payment; None for every currency, where nothing is fixed.
-        share_ppm: the part of the amount, in parts per million: 1.4 % is 14,000.
+        share_ppm: the part of the amount, in parts per million: 1.4 % is 14,000. None for disputes,
+            whose amount may change with each notice.
         fixed_minor: what is charged besides, in minor units of the currency.
 
     Raises:
         InvalidRequest: `type_invalid`, `value_invalid` or `currency_unknown`: an attribute breaks
-            its rule; a share above the whole, or a fixed part without its currency.
+            its rule; a share above the whole, or of a dispute, or a fixed part without its
+            currency.
     """
 
     kind: FeeKind = field(converter=_a_kind)
@@ -94,7 +97,8 @@ class FeeRate:
     fixed_minor: int = 0
 
     def __attrs_post_init__(self) -> None:
-        _require_within("share_ppm", self.share_ppm, _WHOLE_PPM)
+        is_fixed = self.kind is FeeKind.DISPUTE
+        _require_within("share_ppm", self.share_ppm, 0 if is_fixed else _WHOLE_PPM)
         _require_within("fixed_minor", self.fixed_minor, MAX_MINOR)
         if self.fixed_minor and self.currency is None:
             raise _wrong(
@@ -165,8 +169,23 @@ def fees_for(change: Facts, payment: Payment, schedule: FeeSchedule | None) -> i
         return 0
     grown = ((kind, getattr(change, fact)) for kind, fact in CHARGED_FOR.items())
     fees = sum(schedule.fee_minor(kind, by, payment) for kind, by in grown if by > 0)
-    # What was done at the bank has to be booked, so no fee may be more than a store can hold.
-    return min(fees, MAX_MINOR - payment.facts.fees)
+    return _at_most(fees, payment)
+
+
+def dispute_fee(payment: Payment, schedule: FeeSchedule | None) -> int:
+    """What a dispute is charged with when it is first heard of, whatever becomes of it.
+
+    Args:
+        payment: the one that is disputed, as it was before.
+        schedule: the one that counts now; None where the merchant has none.
+    """
+    fee = 0 if schedule is None else schedule.fee_minor(FeeKind.DISPUTE, 0, payment)
+    return _at_most(fee, payment)
+
+
+def _at_most(fee: int, payment: Payment) -> int:
+    """A fee that a store can hold: for what was done at the bank has to be booked."""
+    return min(fee, MAX_MINOR - payment.facts.fees)
 
 
 def fees_charged(

@@ -15,6 +15,7 @@ from payplatform._domain.declines import Decline, DeclineCode
 from payplatform._domain.events import Event
 from payplatform._domain.fees import is_country
 from payplatform._domain.messages import BankCapabilities, BankNotice, BankReply, ReplyOutcome
+from payplatform._domain.moments import is_moment
 from payplatform._domain.money import Money
 from payplatform._domain.operations import (
     LATE_APPROVALS,
@@ -230,7 +231,7 @@ def _is_text(value: object, limit: int) -> bool:
 
 
 def _is_time(value: object) -> bool:
-    return value is None or (isinstance(value, datetime) and value.utcoffset() is not None)
+    return value is None or is_moment(value)
 
 
 def without_card_numbers(reply: BankReply) -> tuple[BankReply, tuple[tuple[str, str], ...]]:

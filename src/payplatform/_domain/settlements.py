@@ -8,13 +8,18 @@ a bank's file is kept.
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 from attrs import field, frozen
 
+from payplatform._domain.moments import is_dated
 from payplatform._domain.money import Money
+from payplatform._domain.text import clean_text, looks_like_card_number
+from payplatform.errors import ErrorCode, InvalidRequest
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _LENGTH: Final = 26
@@ -202,3 +207,105 @@ def settlement_id(reference: str) -> str:
     number = int.from_bytes(digest[:16], "big")
     digits = (_ALPHABET[number >> 5 * at & 31] for at in reversed(range(_LENGTH)))
     return "stl_" + "".join(digits)
+
+
+# -- what a report has to be -----------------------------------------------------------------------
+
+MOST_MINOR: Final = 10**15
+"""No amount of one line is larger, so that what a report adds up to never fails half way."""
+
+_OPERATION: Final = re.compile(r"op_[0-7][0-9a-hjkmnp-tv-z]{25}")
+_REFERENCE_LENGTH: Final = 100
+_DISPUTE_LENGTH: Final = 255
+_DIGEST_LENGTH: Final = 32
+
+
+def malformed(place: str, rule: str) -> InvalidRequest:
+    """The error for what is no report; `place` is such as `line 3`."""
+    return InvalidRequest(
+        f"{place} of the report: {rule}. Nothing was booked",
+        code=ErrorCode.REPORT_MALFORMED,
+        field="report",
+    )
+
+
+def named_operation(text: str) -> str | None:
+    """The operation of ours that a text names, if it can be one."""
+    return text if _OPERATION.fullmatch(text) else None
+
+
+def named_dispute(text: str) -> str | None:
+    """The bank's id of a dispute that a text names, if it can be one that we have been told."""
+    is_told = 0 < len(text) <= _DISPUTE_LENGTH and text.isprintable()
+    return text if is_told and not looks_like_card_number(text) else None
+
+
+def require_sound(report: SettlementReport) -> None:
+    """Pass where a report, whoever has made it, can be booked whole.
+
+    Raises:
+        InvalidRequest: `report_malformed`: a part of it is not what it has to be, and the message
+            names the line; `value_invalid`: two of its lines have one number.
+    """
+    for place, rule in _flaws(report):
+        raise malformed(place, rule)
+    if len({line.number for line in report.lines}) < len(report.lines):
+        raise InvalidRequest(
+            "report has two lines of one number", code=ErrorCode.VALUE_INVALID, field="report"
+        )
+
+
+def _flaws(report: SettlementReport) -> Iterator[tuple[str, str]]:
+    """Where a report breaks a rule, and which; a line is looked at only after what comes before."""
+    clean_text(report.reference, field="report.reference", max_length=_REFERENCE_LENGTH)
+    if not (isinstance(report.digest, bytes) and len(report.digest) == _DIGEST_LENGTH):
+        yield "the head", f"its digest must be {_DIGEST_LENGTH} bytes"
+    if not (is_dated(report.since) and is_dated(report.until) and report.since < report.until):
+        yield "the head", "since and until must be times with a time zone, in this order"
+    if not isinstance(report.lines, tuple):
+        yield "the head", "its lines must be a tuple"
+    for at, line in enumerate(report.lines, start=1):
+        broken = next((rule for rule, is_kept in _RULES if not is_kept(line)), None)
+        if broken is not None:
+            yield f"line {getattr(line, 'number', at)}", broken
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, Money) and abs(value.amount_minor) <= MOST_MINOR
+
+
+def _has_fees(line: SettlementLine) -> bool:
+    fees = line.fees
+    if not isinstance(fees, AcquirerFees):
+        return False
+    kept = (fees.interchange, fees.scheme, fees.acquirer)
+    return all(_is_amount(fee) and fee.currency == line.amount.currency for fee in kept)
+
+
+def _names_one(line: SettlementLine) -> bool:
+    named = ((line.operation_id, named_operation), (line.dispute_id, named_dispute))
+    return all(
+        text is None or (isinstance(text, str) and may_be(text) is not None)
+        for text, may_be in named
+    )
+
+
+_RULES: Final[tuple[tuple[str, Callable[[SettlementLine], bool]], ...]] = (
+    (
+        "it must be a SettlementLine with a number from 1",
+        lambda line: isinstance(line, SettlementLine) and _is_number(line.number),
+    ),
+    (
+        f"its amount must be Money, not zero and at most {MOST_MINOR} minor units",
+        lambda line: _is_amount(line.amount) and bool(line.amount),
+    ),
+    (f"its fees must be Money in its currency, at most {MOST_MINOR} minor units each", _has_fees),
+    ("booked_at must be a time with a time zone", lambda line: is_dated(line.booked_at)),
+    ("is_reversal must be a bool", lambda line: isinstance(line.is_reversal, bool)),
+    ("it must name an operation of ours, the bank's id of a dispute, or neither", _names_one),
+)
+"""What a line has to be, each rule resting on those before it."""

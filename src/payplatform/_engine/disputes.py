@@ -12,8 +12,9 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from payplatform._domain.audit import AuditKind, Caller
 from payplatform._domain.dispute_steps import (
     DisputeStep,
     end_answer,
@@ -27,6 +28,7 @@ from payplatform._domain.disputes import Dispute, DisputeAnswer, DisputeAnswerKi
 from payplatform._domain.messages import BankNotice, BankReply, ReplyOutcome, answer_to
 from payplatform._domain.operations import Operation, OperationKind
 from payplatform._domain.payments import Payment
+from payplatform._engine.auditing import Auditing
 from payplatform._engine.exchange import TRIES, Exchange
 from payplatform._engine.pages import all_records
 from payplatform.errors import (
@@ -62,8 +64,9 @@ class DisputeLooks:
 class Disputes:
     """Keeps a merchant's disputes."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, auditing: Auditing) -> None:
         self._exchange = exchange
+        self._auditing = auditing
         self._storage = exchange.storage
 
     def get(self, merchant_id: str, dispute_id: str) -> Dispute:
@@ -105,13 +108,15 @@ class Disputes:
             dispute = self._at_bank(merchant_id, news.dispute_id)
             if dispute is not None and dispute.payment_id != payment.id:
                 raise _misplaced("notice.dispute.dispute_id", "is of another payment")
+            world = self._exchange.world()
             return heed(
                 notice,
                 news,
                 payment,
                 dispute,
+                fees=None if dispute else self._exchange.schedule(merchant_id, world.now),
                 remind_before=self._remind_before,
-                world=self._exchange.world(),
+                world=world,
             )
 
         self._written(attempt)
@@ -133,9 +138,12 @@ class Disputes:
         kind: DisputeAnswerKind,
         evidence: tuple[tuple[str, str], ...] = (),
         *,
+        caller: Caller,
         timeout_s: float | None,
     ) -> Dispute:
         """Answer a dispute: store the answer, tell the bank, store what it said.
+
+        Who gave it goes onto the audit trail with it.
 
         Raises:
             NotFound: the merchant has no such dispute.
@@ -143,15 +151,24 @@ class Disputes:
             OutcomeUnknown: nobody knows whether the bank has it; it is sent again when due.
         """
         world = self._exchange.world(timeout_s)
+        said = self._auditing.entry(
+            merchant_id,
+            AuditKind.DISPUTE_ANSWERED,
+            caller,
+            object_id=dispute_id,
+            details=(("with", kind),),
+        )
 
         def attempt() -> DisputeStep | None:
             dispute = self.get(merchant_id, dispute_id)
             payment = self._payment(merchant_id, dispute.payment_id)
             # Read after its payment: no older, so that the payment's guard keeps both.
             dispute = self.get(merchant_id, dispute_id)
-            return start_answer(payment, dispute, kind, evidence, world)
+            step = start_answer(payment, dispute, kind, evidence, world)
+            return step and evolve(step, changes=evolve(step.changes, audit=(said,)))
 
-        self._written(attempt)
+        with self._auditing.refusals(said):
+            self._written(attempt)
         dispute = self.get(merchant_id, dispute_id)
         answer = dispute.answer
         if answer is None or answer.next_try_at is None:

@@ -68,7 +68,7 @@ class Engine:
             auditing=self.auditing,
             is_allowed=settings.may_reveal,
         )
-        self.disputes = Disputes(exchange)
+        self.disputes = Disputes(exchange, self.auditing)
         self.notices = Notices(exchange, self.disputes)
         self.inbox = Inbox(exchange, self.notices)
         self.recovery = Recovery(exchange, self.inbox)

@@ -251,7 +251,11 @@ class Exchange:
         """The schedule that counts now, where something may be charged for by it."""
         if next_state(operation.state, verdict.trigger) is not OperationState.SUCCEEDED:
             return None
-        return schedule_at(all_records(self.storage, operation.merchant_id, FeeSchedule), now)
+        return self.schedule(operation.merchant_id, now)
+
+    def schedule(self, merchant_id: str, now: datetime) -> FeeSchedule | None:
+        """The merchant's fee schedule that counts at a time."""
+        return schedule_at(all_records(self.storage, merchant_id, FeeSchedule), now)
 
     def _note_late(self, stored: Operation, verdict: Verdict) -> None:
         """Put a late answer on record, and a contradiction before a person."""

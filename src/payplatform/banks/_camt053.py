@@ -15,12 +15,13 @@ What is read of it, in the words of its schema (any version, for these names hav
         Chrgs/Rcrd: Amt, Tp/Prtry/Id    what the bank keeps: INTERCHANGE, SCHEME; others its own
 
 Law of this file: an entry is the sum of what it details, or the file is refused. Documents that
-declare entities or a type are refused by the parser. One entry is in memory at a time.
+declare entities or a type are refused by the parser. One entry is in memory at a time, and of what
+is not named above nothing is, however much of it there is, and however deep.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Final
@@ -31,13 +32,8 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
 from payplatform._domain.money import Money
-from payplatform.banks._settlement_fields import (
-    a_reference,
-    malformed,
-    named_dispute,
-    named_operation,
-    plausible,
-)
+from payplatform._domain.settlements import malformed, named_dispute, named_operation
+from payplatform.banks._settlement_fields import a_moment, a_reference, fee_of, plausible
 from payplatform.errors import ErrorCode, InvalidRequest
 from payplatform.ports import AcquirerFees, SettlementLine, SettlementReport
 
@@ -45,11 +41,22 @@ _NAMESPACE: Final = "{urn:iso:std:iso:20022:tech:xsd:camt.053."
 _HEAD: Final = "the head"
 _KINDS: Final = {"INTERCHANGE": "interchange", "SCHEME": "scheme"}
 _SIGNS: Final = {"CRDT": 1, "DBIT": -1}
-_READ: Final = frozenset({"Ntry", "Stmt"})
+_STATEMENT: Final = ("Document", "BkToCstmrStmt", "Stmt")
+_ENTRY: Final = (*_STATEMENT, "Ntry")
+_KNOWN: Final = frozenset(
+    {
+        *_ENTRY,
+        *("Id", "FrToDt", "FrDtTm", "ToDtTm", "TxsSummry", "TtlNtries", "NbOfNtries"),
+        *("Sts", "Cd", "Amt", "CdtDbtInd", "RvslInd", "BookgDt", "Dt", "DtTm"),
+        *("NtryDtls", "TxDtls", "Refs", "EndToEndId", "InstrId", "TxId", "AmtDtls", "TxAmt"),
+        *("Chrgs", "Rcrd", "Tp", "Prtry", "ChrgInclInd"),
+    }
+)
+_MOST_PARTS: Final = 4_000_000
+"""How many elements an entry may have: those of more than 100,000 transactions."""
 _CHUNK: Final = 1 << 16
 _BOOKED: Final = "BOOK"
-_TRUE: Final = ("true", "1")
-_FALSE: Final = ("false", "0")
+_FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 _REFS: Final = ("Refs/EndToEndId", "Refs/InstrId", "Refs/TxId")
 _DAY: Final = timedelta(days=1)
 _LAST_SECOND: Final = 59
@@ -64,14 +71,14 @@ def read(raw: bytes) -> SettlementReport:
     """
     lines: list[SettlementLine] = []
     statement, entries = None, 0
-    for element in _elements(raw):
+    for element, line in _elements(raw):
         if statement is not None:
             raise malformed(_HEAD, "there must be one BkToCstmrStmt/Stmt")
         if element.tag == "Stmt":
             statement = _Part(element)
             continue
         entries += 1
-        lines += _lines(_Part(element, f"entry {entries}"), after=len(lines))
+        lines += _lines(_Part(element, f"entry {entries}, line {line}"), after=len(lines))
         element.clear()
     if statement is None:
         raise malformed(_HEAD, "there must be one BkToCstmrStmt/Stmt")
@@ -110,10 +117,16 @@ class _Part:
         found = self.element.find(path)
         if found is None:
             raise malformed(self.place, f"there must be {path}")
-        amount = Money((found.text or "").strip(), found.get("Ccy") or "")
-        if amount.amount_minor < 0:
-            raise malformed(self.place, "an amount must not be negative")
-        return amount
+        return fee_of((found.text or "").strip(), found.get("Ccy") or "", self.place)
+
+    def flag(self, path: str, *, otherwise: bool) -> bool:
+        """Whether it says so at a path."""
+        text = self.text(path)
+        if text is None:
+            return otherwise
+        if text not in _FLAGS:
+            raise malformed(self.place, f"{path} must be true or false")
+        return _FLAGS[text]
 
     def sign(self, otherwise: str | None = None) -> int:
         """Which way its money went."""
@@ -124,39 +137,65 @@ class _Part:
 
 
 class _Builder:
-    """Builds elements without their namespace, and hands over those that are to be read."""
+    """Builds what is read of a document, without its namespace, and hands over what has ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, line: Callable[[], int]) -> None:
         self._tree = TreeBuilder()
-        self._is_begun = False
-        self._ended: list[Element] = []
-        self.data = self._tree.data
-        self.close = self._tree.close
+        self._line = line
+        self._namespace = ""
+        self._path: list[str] = []
+        self._skipped = self._parts = self._began = 0
+        self._ended: list[tuple[Element, int]] = []
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         """An element begins; the first one says what the document is."""
-        if not (self._is_begun or tag.startswith(_NAMESPACE)):
-            raise malformed("line 1", "it is no camt.053")
-        self._is_begun = True
-        self._tree.start(tag.rpartition("}")[2], attributes)
+        if not self._namespace:
+            if not tag.startswith(_NAMESPACE):
+                raise malformed("line 1", "it is no camt.053")
+            self._namespace = tag.partition("}")[0] + "}"
+        name = tag.removeprefix(self._namespace)
+        if self._skipped or name not in _KNOWN:
+            self._skipped += 1
+            return
+        self._path.append(name)
+        self._parts += 1
+        if self._is_at(_ENTRY):
+            self._began = self._line()
+        if self._parts > _MOST_PARTS:
+            raise malformed(f"line {self._line()}", "there is more in one entry than any has")
+        self._tree.start(name, {"Ccy": attributes["Ccy"]} if "Ccy" in attributes else {})
 
-    def end(self, tag: str) -> None:
+    def data(self, text: str) -> None:
+        """What stands in an element."""
+        if not self._skipped:
+            self._tree.data(text)
+
+    def end(self, _tag: str) -> None:
         """An element ends."""
-        element = self._tree.end(tag.rpartition("}")[2])
-        if element.tag in _READ:
-            self._ended.append(element)
+        if self._skipped:
+            self._skipped -= 1
+            return
+        element = self._tree.end(self._path[-1])
+        if self._is_at(_ENTRY) or self._is_at(_STATEMENT):
+            self._ended.append((element, self._began))
+            self._parts = 0
+        self._path.pop()
 
-    def ended(self) -> list[Element]:
-        """What has ended since it was asked for last."""
+    def ended(self) -> list[tuple[Element, int]]:
+        """What has ended since it was asked for last, each with the line where its entry began."""
         ended, self._ended = self._ended, []
         return ended
 
+    def _is_at(self, place: tuple[str, ...]) -> bool:
+        return len(self._path) == len(place) and tuple(self._path) == place
 
-def _elements(raw: bytes) -> Iterator[Element]:
+
+def _elements(raw: bytes) -> Iterator[tuple[Element, int]]:
     """Each entry when it has ended, and the statement after its entries."""
     line, rule = 1, "documents with a type or entities of their own are refused"
-    builder = _Builder()
+    builder = _Builder(lambda: expat.CurrentLineNumber)
     parser = DefusedXMLParser(target=builder, forbid_dtd=True)
+    expat = parser.parser
     try:
         for start in range(0, len(raw), _CHUNK):
             parser.feed(raw[start : start + _CHUNK])
@@ -190,7 +229,7 @@ def _lines(entry: _Part, *, after: int) -> list[SettlementLine]:
 
 
 def _booked_lines(entry: _Part, after: int) -> Iterator[SettlementLine]:
-    at = _moment(entry.text("BookgDt/DtTm", "BookgDt/Dt"), entry.place)
+    at = a_moment(entry.text("BookgDt/DtTm", "BookgDt/Dt") or "", entry.place, otherwise=UTC)
     details = entry.all("NtryDtls/TxDtls") or [entry]
     currency = entry.amount("Amt").currency
     fees = [_fees(one, currency) for one in details]
@@ -202,7 +241,7 @@ def _booked_lines(entry: _Part, after: int) -> Iterator[SettlementLine]:
             operation_id=operation_id,
             dispute_id=None if operation_id else named_dispute(one.text(_REFS[0]) or ""),
             amount=amount,
-            is_reversal=entry.text("RvslInd") in _TRUE,
+            is_reversal=entry.flag("RvslInd", otherwise=False),
             fees=kept,
             booked_at=at,
         )
@@ -241,7 +280,7 @@ def _fees(part: _Part, currency: str) -> AcquirerFees:
         one for one in part.all("Chrgs") if one.text("Amt") is not None
     ]
     for charge in charges:
-        if charge.text("ChrgInclInd") in _FALSE:
+        if not charge.flag("ChrgInclInd", otherwise=True):
             continue  # It is an entry of its own.
         kind = _KINDS.get(charge.text("Tp/Prtry/Id") or "", "acquirer")
         fees[kind] -= charge.amount("Amt") * charge.sign("DBIT")
@@ -258,19 +297,8 @@ def _time(statement: _Part, lines: Sequence[SettlementLine]) -> tuple[datetime, 
     if statement.text("FrToDt/FrDtTm") is None and lines:
         days = [line.booked_at.replace(hour=0, minute=0, second=0, microsecond=0) for line in lines]
         return min(days), max(days) + _DAY
-    since, until = (
-        _moment(statement.text(f"FrToDt/{name}"), _HEAD) for name in ("FrDtTm", "ToDtTm")
-    )
+    told = (statement.text(f"FrToDt/{name}") for name in ("FrDtTm", "ToDtTm"))
+    since, until = (a_moment(text or "", _HEAD, otherwise=UTC) for text in told)
     # Many a bank writes 23:59:59 for the end of a day: that second counts.
     is_last = until.second == _LAST_SECOND
     return since, until.replace(microsecond=0) + timedelta(seconds=1) if is_last else until
-
-
-def _moment(text: str | None, place: str) -> datetime:
-    """A time, or the beginning of a day: in UTC where no time zone is named, as often here."""
-    try:
-        at = datetime.fromisoformat(text or "")
-        return at.replace(tzinfo=UTC) if at.utcoffset() is None else at.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    raise malformed(place, "a time must be as in 2026-11-25T08:30:00+00:00")

@@ -15,15 +15,13 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Final
 
-from payplatform._domain.money import Money
+from payplatform._domain.money import plain
+from payplatform._domain.settlements import malformed, named_dispute, named_operation
 from payplatform.banks._settlement_fields import (
     a_moment,
     a_reference,
     amount_of,
     fee_of,
-    malformed,
-    named_dispute,
-    named_operation,
     plausible,
 )
 from payplatform.errors import InvalidRequest
@@ -162,8 +160,8 @@ def _row(line: SettlementLine) -> list[str | None]:
         _name(line, sign),
         line.dispute_id or line.operation_id,
         line.amount.currency,
-        _bare(line.amount * sign),
-        *map(_bare, fees),
+        plain(line.amount * sign),
+        *map(plain, fees),
         _told(line.booked_at),
     ]
 
@@ -173,10 +171,6 @@ def _name(line: SettlementLine, sign: int) -> str:
     fitting = (name for name, moves in _MOVEMENTS.items() if moves == (sign, line.is_reversal))
     is_dispute = line.dispute_id is not None
     return next(name for name in fitting if (name in _DISPUTES) is is_dispute)
-
-
-def _bare(money: Money) -> str:
-    return str(money).partition(" ")[0]
 
 
 def _told(at: datetime) -> str:

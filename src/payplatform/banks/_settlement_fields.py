@@ -5,45 +5,21 @@ Law of this file: an error names the place and the rule, and never what stands t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, tzinfo
 from typing import Final, TypeVar
 
+from payplatform._domain.moments import is_dated
 from payplatform._domain.money import Money
-from payplatform._domain.settlements import settlement_id
+from payplatform._domain.settlements import MOST_MINOR, malformed, settlement_id
 from payplatform._domain.text import clean_text, looks_like_card_number
-from payplatform.errors import ErrorCode, InvalidRequest
+from payplatform.errors import InvalidRequest
 from payplatform.ports import SettlementReport
 
 T = TypeVar("T")
 
-_OPERATION: Final = re.compile(r"op_[0-7][0-9a-hjkmnp-tv-z]{25}")
 _REFERENCE_LENGTH: Final = 100
-_DISPUTE_LENGTH: Final = 255
-
-MOST_MINOR: Final = 10**15
-"""No amount of one line is larger, so that what a report adds up to never fails half way."""
-
-
-def malformed(place: str, rule: str) -> InvalidRequest:
-    """The error for a file that holds no report; `place` is such as `line 3`."""
-    return InvalidRequest(
-        f"{place} of the report: {rule}. Nothing was booked",
-        code=ErrorCode.REPORT_MALFORMED,
-        field="report",
-    )
-
-
-def named_operation(text: str) -> str | None:
-    """The operation of ours that a text names, if it can be one."""
-    return text if _OPERATION.fullmatch(text) else None
-
-
-def named_dispute(text: str) -> str | None:
-    """The bank's id of a dispute that a text names, if it can be one that we have been told."""
-    is_told = 0 < len(text) <= _DISPUTE_LENGTH and text.isprintable()
-    return text if is_told and not looks_like_card_number(text) else None
 
 
 def a_reference(text: str, place: str) -> str:
@@ -71,20 +47,14 @@ def fee_of(text: str, currency: str, place: str) -> Money:
     return money
 
 
-def a_moment(text: str, place: str) -> datetime:
-    """A time with a time zone, in UTC."""
-    try:
+def a_moment(text: str, place: str, *, otherwise: tzinfo | None = None) -> datetime:
+    """A time, in UTC; `otherwise` is its zone where it names none, if that is allowed."""
+    with suppress(ValueError):
         at = datetime.fromisoformat(text)
-        return _in_utc(at)
-    except (ValueError, OverflowError):
-        pass
-    raise malformed(place, "a time must be as in 2026-11-25T08:30:00+00:00")
-
-
-def _in_utc(at: datetime) -> datetime:
-    if at.utcoffset() is None:
-        raise ValueError
-    return at.astimezone(UTC)
+        at = at.replace(tzinfo=at.tzinfo or otherwise)
+        if is_dated(at):
+            return at.astimezone(UTC)
+    raise malformed(place, "a time must be as in 2026-11-25T08:30:00+00:00, and not before 1970")
 
 
 def plausible(report: SettlementReport) -> SettlementReport:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from payplatform._domain.audit import UNNAMED, Caller
+from payplatform._domain.moments import is_moment
 from payplatform._domain.text import clean_id, clean_metadata, clean_text
 from payplatform.errors import ErrorCode, InvalidRequest
 
@@ -103,13 +104,11 @@ def a_time(value: object, *, field: str) -> datetime | None:
     Raises:
         InvalidRequest: it is not: `type_invalid`.
     """
-    if value is None:
-        return None
-    if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise InvalidRequest(
-            f"{field} must be a datetime with a time zone", code=ErrorCode.TYPE_INVALID, field=field
-        )
-    return value
+    if value is None or is_moment(value):
+        return value
+    raise InvalidRequest(
+        f"{field} must be a datetime with a time zone", code=ErrorCode.TYPE_INVALID, field=field
+    )
 
 
 def a_count(value: object, *, field: str, most: int = 10_000) -> int:

@@ -58,6 +58,8 @@ class Disputes(Room):
     ) -> Dispute:
         """Say why the payment is right. A dispute takes one answer; the same again changes nothing.
 
+        Who did so is on the audit trail, as for `accept`.
+
         Args:
             dispute_id: `dsp_...`, which is `opened`.
             exhibits: at most 50 texts of up to 500 characters under names of up to 40, such as
@@ -85,6 +87,8 @@ class Disputes(Room):
     def accept(self, dispute_id: str, *, timeout_s: float | None = None) -> Dispute:
         """Let the cardholder have the money: it is lost at once, and nobody decides any more.
 
+        Who did so is on the audit trail: see `pay.merchant(id, actor=...)`.
+
         Args:
             dispute_id: `dsp_...`, which is `opened`.
             timeout_s: how long the bank may take, in seconds.
@@ -109,7 +113,12 @@ class Disputes(Room):
         timeout_s: float | None,
     ) -> Dispute:
         return self._engine.disputes.answer(
-            self._merchant_id, _id(dispute_id), kind, evidence, timeout_s=a_timeout(timeout_s)
+            self._merchant_id,
+            _id(dispute_id),
+            kind,
+            evidence,
+            caller=self._caller,
+            timeout_s=a_timeout(timeout_s),
         )
 
 

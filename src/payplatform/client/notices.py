@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from payplatform._domain.money import Money
 from payplatform._domain.notices import Notice, NoticeState
 from payplatform._domain.operations import Operation
 from payplatform._domain.replies import is_well_formed
-from payplatform._domain.text import clean_id, clean_text, cleaned
-from payplatform.client._room import Room, optional_id
+from payplatform._domain.text import clean_id, clean_text, cleaned, some_of
+from payplatform.client._room import Room, a_time, optional_id
 from payplatform.errors import ErrorCode, InvalidRequest
 from payplatform.ports import BankNotice, BankReply, DisputeNews, DisputeState, Filter
 
@@ -107,12 +106,13 @@ class MerchantNotices(Room):
         return self._engine.inbox.get(self._merchant_id, name)
 
     def list(
-        self, *, state: str | None = None, operation_id: str | None = None
+        self, *, state: str | Iterable[str] | None = None, operation_id: str | None = None
     ) -> Iterator[Notice]:
         """Notices, read page by page as you go, in no order of time.
 
         Args:
-            state: "waiting", "applied", "refused" or "discrepancy".
+            state: only those in this state, or in one of these: "waiting", "applied", "refused",
+                "discrepancy".
             operation_id: those about this operation, `op_...`.
 
         Returns:
@@ -123,20 +123,10 @@ class MerchantNotices(Room):
             StorageUnavailable: the store failed, while iterating.
         """
         where = Filter(
-            states=frozenset() if state is None else frozenset({_a_state(state)}),
+            states=some_of(NoticeState, state, field="state"),
             operation_id=optional_id(operation_id, prefix="op", field="operation_id"),
         )
         return self._engine.inbox.list(self._merchant_id, where)
-
-
-def _a_state(state: object) -> NoticeState:
-    if not isinstance(state, str) or state not in frozenset(NoticeState):
-        raise InvalidRequest(
-            "state must be one of " + ", ".join(NoticeState),
-            code=ErrorCode.VALUE_INVALID,
-            field="state",
-        )
-    return NoticeState(state)
 
 
 def _a_body(raw: object) -> bytes:
@@ -164,8 +154,8 @@ def _a_notice(notice: object) -> BankNotice:
         raise _wrong("notice", "must be a BankNotice as in payplatform.ports")
     if not isinstance(notice.reply, BankReply):
         raise _wrong("notice.reply", "must be a BankReply as in payplatform.ports")
-    if not isinstance(notice.at, datetime) or notice.at.utcoffset() is None:
-        raise _wrong("notice.at", "must be a time with a time zone")
+    if a_time(notice.at, field="notice.at") is None:
+        raise _wrong("notice.at", "must be a datetime with a time zone")
     name = cleaned(notice.id, field="notice.id", max_length=_ID_LENGTH)
     # Random digits pass for a card number now and then, and a bank's ids are not ours to choose.
     if isinstance(name, InvalidRequest) and name.code is not ErrorCode.LOOKS_LIKE_CARD_NUMBER:
@@ -212,9 +202,7 @@ def _require_news(news: object) -> None:
             code=ErrorCode.AMOUNT_NOT_POSITIVE,
             field="notice.dispute.amount",
         )
-    due_at = news.evidence_due_at
-    if due_at is not None and (not isinstance(due_at, datetime) or due_at.utcoffset() is None):
-        raise _wrong("notice.dispute.evidence_due_at", "must be a time with a time zone")
+    a_time(news.evidence_due_at, field="notice.dispute.evidence_due_at")
     for name, most in (("dispute_id", _ID_LENGTH), ("reason_code", _CODE_LENGTH)):
         clean_text(getattr(news, name), field=f"notice.dispute.{name}", max_length=most)
 

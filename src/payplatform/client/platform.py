@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Self
 
 from payplatform._domain.audit import UNNAMED, Caller
 from payplatform._domain.events import Event
-from payplatform._domain.settlements import Reconciliation
+from payplatform._domain.moments import is_moment
+from payplatform._domain.settlements import Reconciliation, require_sound
 from payplatform._domain.text import clean_id
 from payplatform._engine.doctor import DoctorReport, Progress, examine
 from payplatform._engine.due import DueReport
 from payplatform._engine.reconciling import Progress as LinesTold
 from payplatform._engine.recovery import RecoveryReport
 from payplatform._engine.settings import Settings
-from payplatform.client._room import a_caller, a_count
+from payplatform.client._room import a_caller, a_count, a_time
 from payplatform.client.audit import Audit, Journal
 from payplatform.client.customers import Customers
 from payplatform.client.disputes import Disputes
@@ -396,8 +397,9 @@ class MerchantClient:
             What was matched, and every difference.
 
         Raises:
-            InvalidRequest: `type_invalid`: that is no report; `value_invalid`: two of its lines
-                have one number; `report_of_another`: it says that it is another merchant's;
+            InvalidRequest: `type_invalid`: that is no report; `report_malformed`: a part of it is
+                not what it has to be, and the message names the line; `value_invalid`: two of its
+                lines have one number; `report_of_another`: it says that it is another merchant's;
                 `report_changed`: a report of that name has said something else before. Nothing was
                 booked.
             Conflict: others kept changing the same payments. Reconcile it again.
@@ -411,10 +413,7 @@ class MerchantClient:
             raise InvalidRequest(
                 "report is another merchant's", code=ErrorCode.REPORT_OF_ANOTHER, field="report"
             )
-        if len({line.number for line in report.lines}) < len(report.lines):
-            raise InvalidRequest(
-                "report has two lines of one number", code=ErrorCode.VALUE_INVALID, field="report"
-            )
+        require_sound(report)
         return self._engine().reconciling.run(self.id, report, progress)
 
 
@@ -510,8 +509,7 @@ def _require_options(*, now: object, new_id: object, settings: object) -> None:
 
 
 def _is_clock(now: object) -> bool:
-    time = now() if callable(now) else None
-    return isinstance(time, datetime) and time.utcoffset() is not None
+    return callable(now) and is_moment(now())
 
 
 def _a_moment(value: object, now: datetime) -> datetime:
@@ -520,17 +518,16 @@ def _a_moment(value: object, now: datetime) -> datetime:
     Raises:
         InvalidRequest: it is not: `type_invalid`, `value_invalid`.
     """
-    if value is None:
+    by = a_time(value, field="now")
+    if by is None:
         return now
-    if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise _wrong("now", "must be a time with a time zone")
-    if value > now:
+    if by > now:
         raise InvalidRequest(
             "now must not be later than the platform's clock",
             code=ErrorCode.VALUE_INVALID,
             field="now",
         )
-    return value.astimezone(UTC)
+    return by.astimezone(UTC)
 
 
 def _wrong(field: str, rule: str) -> InvalidRequest:
