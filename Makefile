@@ -2,14 +2,14 @@
 # hashed files in requirements/, and needs only make and a Python >= 3.11 (`make PYTHON=...` names one).
 
 BIN := .venv/bin
-CODE := $(wildcard src tests examples)
+CODE := $(wildcard src tests examples benchmarks)
 LOCK := $(BIN)/uv pip compile --quiet --no-config --system-certs --universal --python-version 3.11 --generate-hashes \
 	--annotation-style line --custom-compile-command "make lock" $(LOCK_FLAGS)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-crash test-settlement test-rotation test-services simulate mutants sbom check docs format lock clean
+.PHONY: help demo test test-crash test-settlement test-rotation test-services bench simulate mutants sbom check docs format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,9 @@ test-rotation: .venv/dev.stamp ## Rotate the keys of 10,000 cards with 50 kills 
 
 test-services: .venv/dev.stamp ## Run the tests that need more than pip brings (apt install softhsm2 redis-server)
 	$(BIN)/pytest tests/keys/pkcs11_on_softhsm.py tests/storage/limiter_on_redis.py
+
+bench: .venv/dev.stamp ## Measure against raw floors (BENCH="--only charge --rounds 20 --json figures.json")
+	$(BIN)/python -m benchmarks $(BENCH)
 
 simulate: .venv/dev.stamp ## Play histories in which everything goes wrong (HISTORIES=20000 STORAGE=sqlite SEED=7)
 	$(BIN)/python -m payplatform.testing.simulate --histories $(or $(HISTORIES),2000) \

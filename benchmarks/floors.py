@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,39 +30,44 @@ _CHAINED: Final = re.compile(r"INTO (links|chain_heads)\b")
 class _Recorder(sqlite3.Connection):
     """A connection that remembers what it wrote."""
 
-    written: Transaction
-
     def execute(self, statement: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        """As any connection does it."""
         if statement.lstrip().startswith(_WRITES):
-            _recorded[-1].append((statement, tuple(parameters)))
+            _written[-1].append((statement, tuple(parameters)))
         elif statement == "COMMIT":
-            _recorded.append([])
+            _written.append([])
         return super().execute(statement, parameters)
 
 
-_recorded: list[Transaction] = [[]]
+_written: list[Transaction] = [[]]
+
+
+class Recorded:
+    """What connections wrote that were opened while it was recorded."""
+
+    def forget(self) -> None:
+        """Begin anew."""
+        _written[:] = [[]]
+
+    def transactions(self) -> list[Transaction]:
+        """Each that was committed, with its statements in their order."""
+        return [steps for steps in _written if steps]
 
 
 @contextmanager
-def recording() -> Iterator[list[Transaction]]:
-    """Record the transactions of connections that are opened meanwhile.
-
-    Yields:
-        A list that is filled when the block ends.
-    """
-    transactions: list[Transaction] = []
+def recording() -> Iterator[Recorded]:
+    """Record what is written by connections that are opened meanwhile."""
     connect = sqlite3.connect
 
     def connect_and_record(*given: Any, **more: Any) -> sqlite3.Connection:
-        return connect(*given, **{**more, "factory": _Recorder})
+        connection: sqlite3.Connection = connect(*given, **{**more, "factory": _Recorder})
+        return connection
 
-    _recorded[:] = [[]]
     sqlite3.connect = connect_and_record  # type: ignore[assignment]  # for as long as the block
     try:
-        yield transactions
+        yield Recorded()
     finally:
         sqlite3.connect = connect
-        transactions += [steps for steps in _recorded if steps]
 
 
 class Template:
@@ -120,6 +126,44 @@ def write(connection: sqlite3.Connection, steps: Transaction) -> None:
     for statement, row in steps:
         connection.execute(statement, row)
     connection.execute("COMMIT")
+
+
+class Shared:
+    """Transactions of many threads with one commit: the first to come writes what is waiting.
+
+    Args:
+        connection: on which all of them are written.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[Transaction, threading.Lock]] = []
+        self._is_led = False
+
+    def write(self, steps: Transaction) -> None:
+        """Write a transaction; it is on the disk when this returns."""
+        told = threading.Lock()
+        told.acquire()
+        with self._lock:
+            self._waiting.append((steps, told))
+            leads, self._is_led = not self._is_led, True
+        while leads:
+            with self._lock:
+                together, self._waiting = self._waiting, []
+                self._is_led = leads = bool(together)
+            if together:
+                self._write_all(together)
+        told.acquire()
+
+    def _write_all(self, together: list[tuple[Transaction, threading.Lock]]) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        for steps, _ in together:
+            for statement, row in steps:
+                self._connection.execute(statement, row)
+        self._connection.execute("COMMIT")
+        for _, told in together:
+            told.release()
 
 
 def _ids_in(row: tuple[Any, ...]) -> Iterator[str]:

@@ -1,0 +1,228 @@
+"""What is measured: each figure with its floors, what it is to reach, and why that is the floor."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from attrs import field, frozen
+
+from benchmarks import floors
+from benchmarks.measuring import Contestant, Do, Result, in_turns
+from benchmarks.shops import Shop
+from payplatform import Card
+from payplatform.storage.memory import MemoryStorage
+from payplatform.storage.sqlite import SQLiteStorage
+
+OURS = "payplatform"
+_KEY = "template-key"
+_BUSY_S = 60.0
+
+
+@frozen(kw_only=True)
+class Target:
+    """A part of a floor's rate that is to be reached."""
+
+    floor: str
+    part: float
+
+
+@frozen(kw_only=True)
+class Figure:
+    """What came of one comparison."""
+
+    name: str
+    results: Mapping[str, Result]
+    targets: Sequence[Target] = field(default=())
+
+
+class OneFile:
+    """A shop on a file, and the floor on a copy of it, with the rows of one thing to do.
+
+    Args:
+        folder: for both files.
+        what: the name of what the shop does.
+        at_once: how many of it make a round.
+    """
+
+    def __init__(self, folder: Path, what: str, *, at_once: int) -> None:
+        self._at_once = at_once
+        file, copy = folder / f"{what}.db", folder / f"{what}-floor.db"
+        with floors.recording() as recorded:
+            shop = Shop(SQLiteStorage(file))
+            recorded.forget()
+            getattr(shop, what)(_KEY)
+            self._template = floors.Template(recorded.transactions(), key=_KEY)
+            shop.pay.close()
+        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+        self.copy = copy
+        ours = Shop(SQLiteStorage(folder / f"{what}-ours.db", busy_timeout_s=_BUSY_S))
+        self._do: Callable[[str], object] = getattr(ours, what)
+        self._do("the-first-one")
+
+    def ours(self, threads: int = 1) -> Contestant:
+        """The library."""
+        return Contestant(
+            OURS, lambda _: lambda number: self._do(f"key-{number}"), threads, self._at_once
+        )
+
+    def one_commit_each(self, threads: int = 1) -> Contestant:
+        """The floor: the same rows, in as many transactions, each with a commit of its own.
+
+        Threads take their turns by a lock: SQLite would have them sleep, and wait for longer.
+        """
+        connection, turn = floors.connect(self.copy), threading.Lock()
+
+        def write(steps: floors.Transaction) -> None:
+            with turn:
+                floors.write(connection, steps)
+
+        return Contestant("one commit each", self._replay(write), threads, self._at_once)
+
+    def shared_commits(self, threads: int) -> Contestant:
+        """The floor of those who share: the same, with one commit for all who are waiting."""
+        shared = floors.Shared(floors.connect(self.copy))
+        return Contestant("shared commits", self._replay(shared.write), threads, self._at_once)
+
+    def _replay(self, write: Callable[[floors.Transaction], object]) -> Callable[[range], Do]:
+        def begin(numbers: range) -> Do:
+            prepared = {number: self._template.again(number) for number in numbers}
+
+            def do(number: int) -> None:
+                for steps in prepared[number]:
+                    write(steps)
+
+            return do
+
+        return begin
+
+
+def one_thread(folder: Path, *, rounds: int) -> Figure:
+    """A charge with everything on, one after the other."""
+    file = OneFile(folder, "charge", at_once=100)
+    return Figure(
+        name="charge, one thread",
+        results=in_turns([file.one_commit_each(), file.ours()], rounds=rounds),
+        targets=[Target(floor="one commit each", part=0.8)],
+    )
+
+
+def whole_life(folder: Path, *, rounds: int) -> Figure:
+    """Authorize, capture, refund and read one payment."""
+    file = OneFile(folder, "whole_life", at_once=40)
+    return Figure(
+        name="authorize, capture, refund, get; one thread",
+        results=in_turns([file.one_commit_each(), file.ours()], rounds=rounds),
+        targets=[Target(floor="one commit each", part=0.7)],
+    )
+
+
+def many_threads(folder: Path, threads: int, *, rounds: int) -> Figure:
+    """Charges of many threads at once, which share the wait for the disk."""
+    file = OneFile(folder, "charge", at_once=threads * 6)
+    contestants = [
+        file.one_commit_each(threads),
+        file.shared_commits(threads),
+        file.ours(threads),
+    ]
+    return Figure(
+        name=f"charge, {threads} threads",
+        results=in_turns(contestants, rounds=rounds),
+        targets=[
+            Target(floor="one commit each", part=1.8),
+            Target(floor="shared commits", part=0.6),
+        ],
+    )
+
+
+def slow_bank(folder: Path, threads: int, latency_s: float, *, rounds: int) -> Figure:
+    """Charges of many threads behind a slow bank: what its latency allows is the limit."""
+    shop = Shop(SQLiteStorage(folder / "slow.db", busy_timeout_s=_BUSY_S), latency_s=latency_s)
+    pause = threading.Event()
+    contestants = [
+        Contestant(
+            "latency alone", lambda _: lambda _: pause.wait(latency_s), threads, threads * 4
+        ),
+        Contestant(OURS, lambda _: lambda n: shop.charge(f"key-{n}"), threads, threads * 4),
+    ]
+    return Figure(
+        name=f"charge, {threads} threads, a bank of {latency_s * 1000:.0f} ms",
+        results=in_turns(contestants, rounds=rounds),
+        targets=[Target(floor="latency alone", part=0.9)],
+    )
+
+
+def tokenize(folder: Path, *, rounds: int) -> Figure:
+    """Cards replaced by tokens, in memory."""
+    del folder
+    shop, card = Shop(MemoryStorage()), Card("4242 4242 4242 4242", "12/40")
+    create = shop.client.payment_methods.create
+    ours = Contestant(OURS, lambda _: lambda _: create(card=card), 1, 1_000)
+    return Figure(name="tokenize, in memory", results=in_turns([ours], rounds=rounds))
+
+
+def imported(folder: Path, *, rounds: int) -> Figure:
+    """How long an import takes, in a process of its own."""
+
+    def importing(module: str) -> Contestant:
+        command = [sys.executable, "-c", f"import {module}"]
+        do: Do = lambda _: subprocess.run(command, check=True, cwd=folder)  # noqa: E731, S603  # ours
+        return Contestant(f"import {module}", lambda _: do, 1, 3)
+
+    return Figure(
+        name="import, with the start of Python",
+        results=in_turns([importing("attrs"), importing("payplatform")], rounds=rounds),
+    )
+
+
+def bytes_of_a_payment(folder: Path) -> Mapping[str, float]:
+    """What one charge adds to the file, in bytes, by table and index."""
+    charges = 2_000
+    shop = Shop(SQLiteStorage(folder / "size.db"))
+    before = _sizes(folder / "size.db")
+    for number in range(charges):
+        shop.charge(f"key-{number}")
+    shop.pay.close()
+    after = _sizes(folder / "size.db")
+    grown = {name: (after[name] - before.get(name, 0)) / charges for name in after}
+    return dict(sorted(grown.items(), key=lambda item: -item[1]))
+
+
+def _sizes(file: Path) -> dict[str, int]:
+    """The bytes that are in use for each table and index."""
+    copy = file.with_suffix(".copy")
+    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+        names = target.execute("SELECT name, sum(pgsize - unused) FROM dbstat GROUP BY name")
+        sizes = {str(name): int(size) for name, size in names}
+    copy.unlink()
+    return sizes
+
+
+FIGURES: Mapping[str, Callable[[Path, int], Figure]] = {
+    "charge": lambda folder, rounds: one_thread(folder, rounds=rounds),
+    "life": lambda folder, rounds: whole_life(folder, rounds=rounds),
+    "threads-32": lambda folder, rounds: many_threads(folder, 32, rounds=rounds),
+    "threads-64": lambda folder, rounds: many_threads(folder, 64, rounds=rounds),
+    "slow-bank": lambda folder, rounds: slow_bank(folder, 64, 0.05, rounds=rounds),
+    "tokenize": lambda folder, rounds: tokenize(folder, rounds=rounds),
+    "import": lambda folder, rounds: imported(folder, rounds=rounds),
+}
+"""Each figure by the name that it is asked for."""
+
+
+def taken(name: str, folder: Path, rounds: int) -> Figure:
+    """Take one figure, in a folder of its own that is removed."""
+    own = folder / name
+    own.mkdir()
+    try:
+        return FIGURES[name](own, rounds)
+    finally:
+        shutil.rmtree(own, ignore_errors=True)

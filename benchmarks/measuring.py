@@ -1,0 +1,164 @@
+"""Measures things in turns, so that a busy moment of the machine falls on all of them alike."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sqlite3
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
+from pathlib import Path
+
+from attrs import frozen
+
+Do = Callable[[int], object]
+"""Does one thing; it is told its number, which is never the same twice."""
+
+
+@frozen
+class Round:
+    """What was done in one go.
+
+    Attributes:
+        took_s: how long each thing took, in seconds, shortest first.
+        in_all_s: how long all of them took together, in seconds.
+    """
+
+    took_s: Sequence[float]
+    in_all_s: float
+
+    @property
+    def rate(self) -> float:
+        """How many were done in a second."""
+        return len(self.took_s) / self.in_all_s
+
+    @property
+    def p99_s(self) -> float:
+        """What 99 of 100 took at most, in seconds."""
+        return self.took_s[int(len(self.took_s) * 0.99)]
+
+
+@frozen
+class Contestant:
+    """Something to be measured.
+
+    Attributes:
+        begin: is told the numbers of a round before it begins, and gives what is to be measured.
+        threads: how many do it at once.
+        at_once: how many things are done in a round.
+    """
+
+    name: str
+    begin: Callable[[range], Do]
+    threads: int
+    at_once: int
+
+    def round(self, numbers: range) -> Round:
+        """Do as many as there are numbers, and measure each."""
+        do = self.begin(numbers)
+        took_s: list[float] = []
+        shares = [numbers[at :: self.threads] for at in range(self.threads)]
+        ready = threading.Barrier(self.threads + 1)
+
+        def work(mine: range) -> None:
+            ready.wait()
+            for number in mine:
+                began = time.perf_counter()
+                do(number)
+                took_s.append(time.perf_counter() - began)
+
+        workers = [threading.Thread(target=work, args=(mine,)) for mine in shares]
+        for worker in workers:
+            worker.start()
+        ready.wait()
+        began = time.perf_counter()
+        for worker in workers:
+            worker.join()
+        in_all_s = time.perf_counter() - began
+        if len(took_s) != len(numbers):
+            raise RuntimeError(f"{self.name}: a thread has failed")
+        return Round(sorted(took_s), in_all_s)
+
+
+@frozen
+class Result:
+    """What came of measuring one contestant: its rounds, in their order."""
+
+    name: str
+    rounds: Sequence[Round]
+
+    @property
+    def rate(self) -> float:
+        """Things in a second: the median of the rounds."""
+        return statistics.median(each.rate for each in self.rounds)
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """The slowest round and the fastest, in things in a second."""
+        rates = [each.rate for each in self.rounds]
+        return min(rates), max(rates)
+
+    @property
+    def p99_s(self) -> float:
+        """What 99 of 100 took at most, in seconds: the median of the rounds."""
+        return statistics.median(each.p99_s for each in self.rounds)
+
+    def of(self, floor: Result) -> float:
+        """The part of a floor's rate that this one has: the median of the rounds, side by side."""
+        pairs = zip(self.rounds, floor.rounds, strict=True)
+        return statistics.median(mine.rate / its.rate for mine, its in pairs)
+
+
+def in_turns(contestants: Sequence[Contestant], *, rounds: int) -> Mapping[str, Result]:
+    """Let all of them have their rounds, one after the other, after one that does not count."""
+    numbers = count(1)
+    done: dict[str, list[Round]] = {each.name: [] for each in contestants}
+    for turn in range(rounds + 1):
+        for each in contestants:
+            mine = _some(numbers, each.at_once)
+            result = each.round(mine)
+            if turn:
+                done[each.name].append(result)
+    return {name: Result(name, each) for name, each in done.items()}
+
+
+def _some(numbers: Iterator[int], many: int) -> range:
+    first = next(numbers)
+    for _ in range(many - 1):
+        next(numbers)
+    return range(first, first + many)
+
+
+def machine(folder: Path) -> Mapping[str, str]:
+    """What the figures were taken on."""
+    return {
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "file system": _file_system(folder),
+        "load at the end": " ".join(f"{load:.1f}" for load in os.getloadavg()),
+    }
+
+
+def _processor() -> str:
+    cpus = Path("/proc/cpuinfo")
+    if cpus.is_file():
+        for line in cpus.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or sys.platform
+
+
+def _file_system(folder: Path) -> str:
+    mounts = Path("/proc/self/mounts")
+    if not mounts.is_file():
+        return "unknown"
+    lines = [line.split() for line in mounts.read_text(encoding="utf-8").splitlines()]
+    holding = [line for line in lines if folder.resolve().is_relative_to(line[1])]
+    return max(holding, key=lambda line: len(line[1]))[2]
