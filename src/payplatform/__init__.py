@@ -17,8 +17,10 @@ from payplatform._domain.payouts import Payout, PayoutInterval, PayoutPlan, Payo
 from payplatform._domain.records import Customer, Merchant, PaymentMethod, Verification
 from payplatform._domain.settlements import Difference, DifferenceKind, Reconciliation
 from payplatform._domain.statements import CurrencyStatement, Month, Statement
-from payplatform._engine.disputes import DisputeLooks, DueReport
+from payplatform._engine.disputes import DisputeLooks
 from payplatform._engine.doctor import DoctorReport
+from payplatform._engine.due import DueReport
+from payplatform._engine.payouts import PayoutLooks
 from payplatform._engine.recovery import RecoveryReport
 from payplatform._engine.settings import Settings
 from payplatform._engine.vault_reports import ImportReport, RotationReport, VaultStatus
@@ -99,6 +101,7 @@ __all__ = [
     "PaymentStatus",
     "Payout",
     "PayoutInterval",
+    "PayoutLooks",
     "PayoutPlan",
     "PayoutStatus",
     "Posting",

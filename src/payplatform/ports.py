@@ -253,6 +253,10 @@ class Storage(Protocol):
         """Disputes of all merchants whose `next_look_at` is `now` or earlier, longest due first."""
         ...
 
+    def due_payouts(self, now: datetime, *, limit: int) -> Sequence[PayoutPlan]:
+        """Plans of all merchants whose `next_at` is `now` or earlier, longest due first."""
+        ...
+
     def outbox(self, *, limit: int) -> Sequence[Event]:
         """Events of all merchants that were committed and not yet marked, oldest commit first."""
         ...

@@ -34,7 +34,7 @@ def test_there_are_all_the_commands() -> None:
         *("demo", "init", "cards"),
         *("charge", "authorize", "capture", "void", "refund", "retry", "resume"),
         *("list", "show", "disputes", "recover", "unresolved", "resolve", "reconcile", "doctor"),
-        *("vault", "ledger", "statement", "chart", "report", "export"),
+        *("vault", "ledger", "payouts", "statement", "chart", "report", "export"),
     ] == COMMANDS
 
 

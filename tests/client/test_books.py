@@ -1,10 +1,11 @@
 """The books in any history: they sum to zero, follow from the events, and say what the bank says.
 
-How: a seeded shop sells, captures, refunds, is disputed, settled and paid out, the bank loses
-answers and takes back what it had approved. Settlements are booked as plain changes.
+How: a seeded shop sells, captures, refunds, is charged fees, is disputed, and is paid out; the bank
+loses requests and answers, and takes back what it had approved. Its notices come signed, late, in
+any order and again; its daily reports are reconciled in any order and again.
 After each step the books must balance in each currency, and be those that the events make. In the
-end everything is settled: then the acquirer owes nothing, and what came in is what its statement
-says. For a longer run, say how many steps:
+end every notice is heard and every report reconciled: then the acquirer owes nothing, nothing is in
+suspense, and what came in is what the bank's statement says. For a longer run, say how many steps:
 
     PAYPLATFORM_BOOK_STEPS=200000 .venv/bin/pytest -o faulthandler_timeout=0 \\
         tests/client/test_books.py
@@ -14,29 +15,43 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from datetime import date, timedelta
 from random import Random
 
 import pytest
-from till import Till, book
+from till import START, Till
 
 from payplatform import (
     Account,
-    Conflict,
+    Event,
+    FeeRate,
     Money,
     NotAllowed,
     Operation,
     Payment,
     PayPlatformError,
+    Reconciliation,
 )
-from payplatform._domain.ledger import postings_of
+from payplatform._domain.ledger import own_postings, postings_of
+from payplatform.banks.settlement_files import read_report
 from payplatform.banks.simulated import Fault
+from payplatform.ports import Posting, Settlement, SettlementReport
 from payplatform.testing import SeededIds
 
 STEPS = int(os.environ.get("PAYPLATFORM_BOOK_STEPS", "600"))
 STEPS_OF_ONE = 60
 CURRENCIES = ("EUR", "JPY", "KWD")
+FEES = (
+    FeeRate(kind="capture", currency="EUR", share_ppm=14_000, fixed_minor=25),
+    FeeRate(kind="capture", share_ppm=29_000),
+    FeeRate(kind="refund", currency="JPY", fixed_minor=30),
+)
+
+
+SIGNS = {"sale": 1, "capture": 1, "refund": -1, "dispute": -1, "payout": 1}
+"""Which way money goes for the lines of the bank's statement that move any."""
 
 
 class Shop:
@@ -45,7 +60,9 @@ class Shop:
     def __init__(self, seed: int) -> None:
         self.draw = Random(seed)  # noqa: S311  # a history to be repeated, not a secret
         self.till = Till(new_id=SeededIds(seed))
+        self.till.pay.merchants.set_fees(self.till.merchant_id, rates=FEES)
         self.card = self.till.card().id
+        self.busy: set[date] = set()
         self.steps: tuple[Callable[[], object], ...] = (
             self.sell,
             self.sell,
@@ -64,6 +81,7 @@ class Shop:
             self.till.bank.next(
                 self.draw.choice([Fault.LOSE_REPLY, Fault.LOSE_REQUEST, Fault.TAKE_BACK])
             )
+        self.busy.add(self.till.now.date())
         # The bank knows nothing of some, or has given it back.
         with suppress(PayPlatformError, LookupError):
             self.draw.choice(self.steps)()
@@ -87,18 +105,21 @@ class Shop:
         follow(payment.id, self.draw.choice([None, amount]), idempotency_key=self.till.key())
 
     def settle(self) -> None:
-        self.settle_one(self.some())
+        """A day on which something was done and that is over, reconciled before or not."""
+        over = sorted(self.busy - {self.till.now.date()})
+        if over:
+            self.reconcile(self.draw.choice(over))
 
-    def settle_one(self, payment: Payment) -> None:
-        owed = payment.facts.unreturned - payment.facts.settled
-        if owed:
-            book(
-                self.till,
-                payment,
-                settled=owed,
-                acquirer_fees=abs(owed) // 50,
-                fees=abs(owed) // 30,
-            )
+    def reconcile(self, day: date) -> Reconciliation:
+        return self.till.shop.reconcile(self.report(day))
+
+    def report(self, day: date) -> SettlementReport:
+        return read_report(self.till.bank.settlement_report(self.till.merchant_id, day))
+
+    def days(self) -> list[date]:
+        """All that are over."""
+        since = START.date()
+        return [since + timedelta(days=day) for day in range((self.till.now.date() - since).days)]
 
     def dispute(self) -> None:
         """The cardholder's bank disputes what was taken, or decides, and tells of it."""
@@ -117,27 +138,32 @@ class Shop:
         payouts.sweep(currency, idempotency_key=self.till.key())
 
     def wait(self) -> None:
-        self.till.advance(seconds=self.draw.choice([60, 3_600, 8 * 86_400]))
-        self.till.pay.recover()
-        self.hear()
+        self.till.advance(seconds=self.draw.choice([3_600, 86_400, 8 * 86_400]))
+        ways: tuple[Callable[[], object], ...] = (self.till.pay.recover, self.hear, self.settle)
+        self.draw.choice(ways)()
 
     def hear(self) -> None:
-        for notice in self.till.bank.notices():
-            with suppress(Conflict):
-                self.till.pay.notices.apply(notice)
-                self.till.bank.acknowledge(notice.id)
+        """The post: some of it, in any order, and some of it twice."""
+        post = self.till.bank.deliveries()
+        for body, headers in self.draw.choices(post, k=len(post)) if post else ():
+            self.till.pay.notices.receive(body, headers)
 
     def come_to_rest(self) -> None:
-        """Nothing is left to find out, and the acquirer has settled all there is."""
+        """Nothing is left to find out or to hear, and the acquirer has settled all there is."""
         self.till.bank.set_faults(None)
         for _ in range(12):
             self.till.advance(days=8)
             self.till.pay.recover()
             for operation in list(self.till.shop.operations.list_unresolved()):
                 self.look_up(operation)
-            self.hear()
-        for payment in self.till.shop.payments.list():
-            self.settle_one(payment)
+            for body, headers in self.till.bank.deliveries():
+                self.till.pay.notices.receive(body, headers)
+        for day in self.days():
+            self.reconcile(day)
+        at_rest = self.totals()
+        again = [self.reconcile(day) for day in self.days()]
+        assert not any(result.booked for result in again)
+        assert self.totals() == at_rest
 
     def look_up(self, operation: Operation) -> None:
         """A person asks the bank, and decides what only a person can."""
@@ -150,31 +176,30 @@ class Shop:
                 operation.id, outcome=outcome, actor="Ada", reason="the bank says so"
             )
 
-    def in_dispute_with_the_bank(self) -> set[str]:
-        """Currencies in which the bank goes against its word, and only a person can go on."""
-        return {
-            payment.currency
-            for payment in self.till.shop.payments.list()
-            if payment.status == "unknown"
-            or any(
-                e.type.endswith(".contradicted")
-                for e in self.till.shop.payments.timeline(payment.id)
-            )
-        }
-
     def totals(self) -> Counter[tuple[str, Account]]:
         return Counter(self.till.storage.totals(self.till.merchant_id))
 
     def rebuilt(self) -> Counter[tuple[str, Account]]:
         """What the accounts show when every line is made anew from its event."""
         shop, sums = self.till.shop, Counter[tuple[str, Account]]()
-        subjects = [(payment.id, payment.currency) for payment in shop.payments.list()]
-        subjects += [(payout.id, payout.amount.currency) for payout in shop.payouts.list()]
-        for subject_id, currency in subjects:
-            for event in self.till.storage.events(self.till.merchant_id, subject_id):
-                for line in postings_of(event, currency):
-                    sums[currency, line.account] += line.amount_minor
+        for payment in shop.payments.list():
+            for event in self.events(payment.id):
+                _add(sums, postings_of(event, payment.currency))
+        for payout in shop.payouts.list():
+            for event in self.events(payout.id):
+                _add(sums, postings_of(event, payout.amount.currency))
+        for settlement in self.till.storage.page(self.till.merchant_id, Settlement, limit=10_000):
+            for event in self.events(settlement.id):
+                _add(sums, own_postings(event))
         return sums
+
+    def events(self, subject_id: str) -> Iterable[Event]:
+        return self.till.storage.events(self.till.merchant_id, subject_id)
+
+
+def _add(sums: Counter[tuple[str, Account]], lines: Iterable[Posting]) -> None:
+    for line in lines:
+        sums[line.currency, line.account] += line.amount_minor
 
 
 @pytest.mark.parametrize("seed", range(max(1, STEPS // STEPS_OF_ONE)))
@@ -186,6 +211,12 @@ def test_books_balance_after_each_step_and_follow_from_the_events(seed: int) -> 
         for currency in CURRENCIES:
             assert sum(sum_ for (known, _), sum_ in totals.items() if known == currency) == 0
         assert totals == shop.rebuilt()
+        set_aside = Counter[str]()
+        for payout in shop.till.shop.payouts.list():
+            if payout.status in ("processing", "unknown"):
+                set_aside[payout.amount.currency] += payout.amount.amount_minor
+        for currency in CURRENCIES:
+            assert totals[currency, Account.RESERVES] == -set_aside[currency]
 
     shop.come_to_rest()
     agrees_with_the_bank(shop)
@@ -193,22 +224,23 @@ def test_books_balance_after_each_step_and_follow_from_the_events(seed: int) -> 
 
 
 def agrees_with_the_bank(shop: Shop) -> None:
-    """What came in is what the bank's books say, less disputes, its fees and what it paid out."""
+    """What came in is what the bank's reports and its books say, less its fees and what it paid."""
     till, totals = shop.till, shop.totals()
-    came_in: Counter[str] = Counter()
-    for payment in till.shop.payments.list():
-        starts = (
-            o for o in till.shop.payments.operations(payment.id) if o.kind in ("sale", "authorize")
-        )
-        for start in starts:
-            position = till.bank.position(till.merchant_id, start.id)
-            came_in[payment.currency] += position.captured - position.refunded
-        came_in[payment.currency] -= payment.facts.disputed + payment.facts.acquirer_fees
-    for line in till.bank.statement(till.merchant_id):
-        if line.kind == "payout" and line.state == "booked":
-            came_in[line.amount.currency] -= line.amount.amount_minor
-    for currency in set(CURRENCIES) - shop.in_dispute_with_the_bank():
-        assert totals[currency, Account.BANK_CASH] == came_in[currency]
+    settled, kept, paid_out, moved = (Counter[str]() for _ in range(4))
+    for day in shop.days():
+        for line in shop.report(day).lines:
+            settled[line.amount.currency] += line.amount.amount_minor
+            kept[line.amount.currency] += line.fees.total.amount_minor
+    for booked in till.bank.statement(till.merchant_id):
+        if booked.state == "booked" and booked.kind in SIGNS:
+            sums = paid_out if booked.kind == "payout" else moved
+            sums[booked.amount.currency] += SIGNS[booked.kind] * booked.amount.amount_minor
+    for currency in CURRENCIES:
+        came_in = settled[currency] - kept[currency] - paid_out[currency]
+        assert settled[currency] == moved[currency]
+        assert totals[currency, Account.BANK_CASH] == came_in
+        assert totals[currency, Account.ACQUIRER_FEES] == kept[currency]
         assert totals[currency, Account.ACQUIRER_RECEIVABLE] == 0
+        assert totals[currency, Account.SUSPENSE] == 0
         assert totals[currency, Account.RESERVES] == 0
     assert till.pay.doctor().ok

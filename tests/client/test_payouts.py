@@ -21,6 +21,7 @@ from payplatform import (
     OutcomeUnknown,
     Payment,
     Payout,
+    PayoutLooks,
     PayoutPlan,
 )
 from payplatform._domain.changes import Changes
@@ -217,6 +218,39 @@ def test_payouts_are_made_when_they_are_due_and_once(till: Till) -> None:
     assert till.shop.payouts.plan("EUR").next_at == START + timedelta(days=29)
 
 
+def test_what_is_due_of_all_merchants_is_paid_by_the_platforms_own_run(till: Till) -> None:
+    """Once, and as much as the limit says; who is owed too little waits for the next time."""
+    other = till.pay.merchant(till.pay.merchants.create(name="Other").id)
+    till.shop.payouts.set_plan(minimum=eur("10"), interval="daily", first_at=START)
+    other.payouts.set_plan(minimum=eur("10"), interval="daily", first_at=START - timedelta(hours=1))
+    settled(till, "100")
+
+    assert till.pay.run_due(limit=1).payouts == PayoutLooks(carried=1)
+    assert till.pay.run_due().payouts == PayoutLooks(made=1)
+    assert till.pay.run_due().payouts == PayoutLooks()
+    assert [payout.amount for payout in till.shop.payouts.list()] == [eur("100")]
+    assert list(other.payouts.list()) == []
+    assert other.payouts.plan("EUR").next_at == START + timedelta(hours=23)
+
+
+def test_what_came_due_later_than_asked_about_is_not_paid(till: Till) -> None:
+    till.shop.payouts.set_plan(minimum=eur("1"), interval="daily", first_at=START)
+    settled(till, "100")
+    assert till.pay.run_due(START - timedelta(seconds=1)).payouts == PayoutLooks()
+    assert till.pay.run_due(START).payouts == PayoutLooks(made=1)
+
+
+def test_the_platforms_own_run_tells_of_payouts_that_nobody_knows_of(till: Till) -> None:
+    till.shop.payouts.set_plan(minimum=eur("1"), interval="daily", first_at=START)
+    settled(till, "100")
+    till.bank.next(Fault.LOSE_REPLY)
+    assert till.pay.run_due().payouts == PayoutLooks(unclear=1)
+    till.advance(days=1)
+    report = till.pay.run_due()
+    assert (report.recovered.succeeded, report.payouts) == (1, PayoutLooks(carried=1))
+    assert [payout.amount for payout in till.shop.payouts.list()] == [eur("100")]
+
+
 def test_a_run_that_died_before_its_plan_moved_on_pays_nothing_twice(till: Till) -> None:
     due = till.shop.payouts.set_plan(minimum=eur("1"), interval="daily", first_at=START)
     settled(till, "100")
@@ -281,6 +315,10 @@ def test_a_bank_that_pays_nobody_out_is_not_asked() -> None:
     till = Till(capabilities=evolve(FULL_CAPABILITIES, payouts=False))
     settled(till, "100")
     assert refusal(till) is ErrorCode.NOT_SUPPORTED_BY_BANK
+
+    plan = till.shop.payouts.set_plan(minimum=eur("1"), interval="daily", first_at=START)
+    assert till.pay.run_due().payouts == PayoutLooks()
+    assert till.shop.payouts.plan("EUR") == plan
     till.close()
 
 

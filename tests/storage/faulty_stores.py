@@ -16,6 +16,7 @@ from payplatform._domain.disputes import Dispute
 from payplatform._domain.notices import Notice
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
+from payplatform._domain.payouts import PayoutPlan
 from payplatform._domain.records import Customer, Merchant, PaymentMethod
 from payplatform.errors import Conflict
 from payplatform.ports import EVERY_LINE
@@ -467,6 +468,23 @@ class RemembersWhatWasDisputed(MemoryStorage):
         kept.update({d.id: d for d in self._all(Dispute).values() if d.version == 1})
         due = [d for d in kept.values() if d.next_look_at and d.next_look_at <= now]
         return sorted(due, key=lambda d: (d.next_look_at, d.id))[:limit]
+
+
+@caught_by("test_payouts_of_all_merchants_are_due_longest_due_first")
+class PaysOutNewestFirst(MemoryStorage):
+    def due_payouts(self, now: Any, *, limit: int) -> Any:
+        return list(reversed(super().due_payouts(now, limit=99)))[:limit]
+
+
+@caught_by("test_a_payout_is_due_by_the_latest_version_of_its_plan")
+class PaysOutByAnOldPlan(MemoryStorage):
+    def due_payouts(self, now: Any, *, limit: int) -> Any:
+        kept = vars(self).setdefault("kept", {})
+        kept.update(
+            {(p.merchant_id, p.id): p for p in self._all(PayoutPlan).values() if p.version == 1}
+        )
+        due = [plan for plan in kept.values() if plan.is_due(now)]
+        return sorted(due, key=lambda p: (p.next_at, p.id, p.merchant_id))[:limit]
 
 
 @caught_by("test_a_dispute_at_the_bank_is_kept_once")

@@ -688,6 +688,7 @@ def test_a_page_is_read_in_the_order_of_an_index(
         (_statements.NEWEST_MERCHANTS, ["SCAN merchants USING INDEX"]),
         (_statements.OUTBOX, ["SCAN outbox", "SEARCH events USING PRIMARY KEY"]),
         (_statements.DUE_OPERATIONS, ["SEARCH operations USING INDEX operations_due"]),
+        (_statements.DUE_PAYOUTS, ["SEARCH payout_plans USING INDEX payout_plans_due"]),
         (_statements.LAPSED_PAYMENTS, ["SEARCH payments USING INDEX payments_lapse"]),
         (_statements.TAKE_FROM_OUTBOX, ["SEARCH outbox USING INDEX outbox_event"]),
         (

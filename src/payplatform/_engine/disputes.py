@@ -31,7 +31,6 @@ from payplatform._domain.payments import Payment
 from payplatform._engine.auditing import Auditing
 from payplatform._engine.exchange import TRIES, Exchange
 from payplatform._engine.pages import all_records
-from payplatform._engine.recovery import RecoveryReport
 from payplatform.errors import (
     CommitUncertain,
     Conflict,
@@ -60,19 +59,6 @@ class DisputeLooks:
     reminded: int = 0
     answered: int = 0
     unanswered: int = 0
-
-
-@frozen(kw_only=True)
-class DueReport:
-    """What one run of `run_due()` did.
-
-    Attributes:
-        recovered: what was found out of unclear operations, and what was booked as expired.
-        disputes: what came of the disputes that were due.
-    """
-
-    recovered: RecoveryReport
-    disputes: DisputeLooks
 
 
 class Disputes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from payplatform._engine.auditing import Auditing
 from payplatform._engine.disputes import Disputes
+from payplatform._engine.due import Due
 from payplatform._engine.exchange import Exchange
 from payplatform._engine.flow import Flow
 from payplatform._engine.inbox import Inbox
@@ -80,7 +81,8 @@ class Engine:
             limits=limits,
             auditing=self.auditing,
         )
-        self.payouts = Payouts(storage=storage, run=self.flow.run, now=now)
+        self.payouts = Payouts(storage=storage, bank=bank, run=self.flow.run, now=now)
+        self.due = Due(self.recovery, self.disputes, self.payouts)
         self.rotation = Rotation(
             storage=storage,
             vault=vault,

@@ -6,10 +6,13 @@ where another payout has changed the balances since, this one's commit finds tha
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
+from typing import Final
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from payplatform._domain.changes import Changes, Subject
 from payplatform._domain.commands import Command, Verb
@@ -19,8 +22,15 @@ from payplatform._domain.money import Money
 from payplatform._domain.payouts import Payout, PayoutInterval, PayoutPlan
 from payplatform._engine.exchange import TRIES
 from payplatform._engine.pages import all_records
-from payplatform.errors import BankUnavailable, Conflict, ErrorCode, NotAllowed, OutcomeUnknown
-from payplatform.ports import EVERYTHING, Storage
+from payplatform.errors import (
+    BankUnavailable,
+    CommitUncertain,
+    Conflict,
+    ErrorCode,
+    NotAllowed,
+    OutcomeUnknown,
+)
+from payplatform.ports import EVERYTHING, Bank, Storage
 
 
 def plan_and_balances(
@@ -34,6 +44,26 @@ def plan_and_balances(
     return plan, {account: sum_ for (known, account), sum_ in totals.items() if known == currency}
 
 
+_COMES_UP_AGAIN: Final = (Conflict, CommitUncertain)
+"""Somebody else is at it just now, or it could not be stored."""
+
+
+@frozen(kw_only=True)
+class PayoutLooks:
+    """What came of the payouts that were due by plan.
+
+    Attributes:
+        made: the bank has them, or has refused them.
+        unclear: it is not known whether the bank has them: `recover()` finds out.
+        carried: less than the plan's minimum was payable, or the bank could not be reached; the
+            plan's next time comes.
+    """
+
+    made: int = 0
+    unclear: int = 0
+    carried: int = 0
+
+
 class Payouts:
     """Plans, and what is due by them."""
 
@@ -41,10 +71,12 @@ class Payouts:
         self,
         *,
         storage: Storage,
+        bank: Bank,
         run: Callable[[Command], Subject],
         now: Callable[[], datetime],
     ) -> None:
         self._storage = storage
+        self._bank = bank
         self._run = run
         self._now = now
 
@@ -88,31 +120,49 @@ class Payouts:
         raise Conflict("others kept changing the same plan; nothing was done")
 
     def run_due(self, merchant_id: str) -> Iterator[Payout]:
-        """Make each payout that is due, whoever else is at it: its key follows from its plan."""
-        for plan in list(all_records(self._storage, merchant_id, PayoutPlan, EVERYTHING)):
+        """Make each of a merchant's payouts that is due, whoever else is at it."""
+        plans = list(all_records(self._storage, merchant_id, PayoutPlan, EVERYTHING))
+        for plan in plans:
             if plan.is_due(self._now()):
-                yield from self._paid(plan)
+                payout = None
+                with suppress(*_COMES_UP_AGAIN):
+                    _, payout = self._made(plan)
+                if payout is not None:
+                    yield payout
 
-    def _paid(self, plan: PayoutPlan) -> Iterator[Payout]:
+    def look(self, now: datetime, *, limit: int) -> PayoutLooks:
+        """Make the payouts of all merchants that are due, longest due first: at most `limit`."""
+        if not self._bank.capabilities.payouts:
+            return PayoutLooks()
+        counts: Counter[str] = Counter()
+        for plan in self._storage.due_payouts(now, limit=limit):
+            with suppress(*_COMES_UP_AGAIN):
+                became, _ = self._made(plan)
+                counts[became] += 1
+        return PayoutLooks(**counts)
+
+    def _made(self, plan: PayoutPlan) -> tuple[str, Payout | None]:
+        """Make a payout that is due, and what became of it. Its key follows from its plan."""
         command = Command(
             verb=Verb.PAYOUT,
             merchant_id=plan.merchant_id,
             idempotency_key=f"scheduled-payout/{plan.currency}/{plan.next_at:%Y-%m-%dT%H:%M:%S.%f}",
             currency=plan.currency,
         )
+        became, payout = "made", None
         try:
             payout = self._run(command)
-        except (OutcomeUnknown, BankUnavailable):
-            pass  # It is on record, recovery looks after it, and what comes to nothing is carried.
+        except OutcomeUnknown:
+            became = "unclear"  # It is on record, and recovery looks after it.
+        except BankUnavailable:
+            became = "carried"
         except NotAllowed as error:
             if error.code is not ErrorCode.AMOUNT_BELOW_MINIMUM:
                 raise
-        except Conflict:
-            return  # Somebody else is at it just now.
-        else:
-            assert isinstance(payout, Payout)  # noqa: S101  # what the verb is about
-            yield payout
+            became = "carried"
+        assert payout is None or isinstance(payout, Payout)  # noqa: S101  # what the verb is about
         self._move_on(plan)
+        return became, payout
 
     def _move_on(self, due: PayoutPlan) -> None:
         """Let the plan wait for its next time, unless somebody else did, or it was set anew."""

@@ -24,6 +24,7 @@ from payplatform.cli._care import doctor, recover, resolve, unresolved
 from payplatform.cli._demo import demo
 from payplatform.cli._disputes import disputes
 from payplatform.cli._exits import EXIT_CODES, Exit, exit_of, hint_of
+from payplatform.cli._payouts import payouts
 from payplatform.cli._reports import cards, init, list_, show
 from payplatform.cli._screen import PipeClosed, let_go_of_stdout
 from payplatform.cli._session import Refused, Session, common_options
@@ -206,6 +207,6 @@ for _command in (
     *(demo, init, cards),
     *(charge, authorize, capture, void, refund, retry, resume),
     *(list_, show, disputes, recover, unresolved, resolve, reconcile, doctor, vault),
-    *(ledger, statement, chart, report, export),
+    *(ledger, payouts, statement, chart, report, export),
 ):
     app.add_command(_command)

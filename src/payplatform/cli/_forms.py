@@ -19,6 +19,7 @@ from payplatform._domain.ledger import Entry
 from payplatform._domain.money import Money, as_form
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
+from payplatform._domain.payouts import Payout, PayoutPlan
 from payplatform._domain.records import Merchant
 from payplatform._engine.doctor import DoctorReport
 from payplatform._engine.recovery import RecoveryReport
@@ -181,6 +182,32 @@ def dispute(value: Dispute) -> Form:
         "evidence_due_at": moment(value.evidence_due_at),
         "created_at": moment(value.created_at),
         "updated_at": moment(value.updated_at),
+    }
+
+
+def payout(value: Payout) -> Form:
+    """A payout: how much, and where it stands."""
+    return {
+        "id": value.id,
+        "status": value.status,
+        "amount": as_form(value.amount),
+        "reference": value.reference,
+        "operation": value.operation_id,
+        "decline": decline(value.decline),
+        "created_at": moment(value.created_at),
+        "updated_at": moment(value.updated_at),
+    }
+
+
+def payable(plan: PayoutPlan, amount: Money) -> Form:
+    """What may be paid out in a currency now, and by which plan."""
+    return {
+        "currency": plan.currency,
+        "payable": as_form(amount),
+        "minimum": as_form(plan.minimum),
+        "reserve": as_form(plan.reserve),
+        "interval": plan.interval,
+        "next_at": moment(plan.next_at),
     }
 
 

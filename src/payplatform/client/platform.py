@@ -16,8 +16,8 @@ from payplatform._domain.events import Event
 from payplatform._domain.moments import is_moment
 from payplatform._domain.settlements import Reconciliation, require_sound
 from payplatform._domain.text import clean_id
-from payplatform._engine.disputes import DueReport
 from payplatform._engine.doctor import DoctorReport, Progress, examine
+from payplatform._engine.due import DueReport
 from payplatform._engine.reconciling import Progress as LinesTold
 from payplatform._engine.recovery import RecoveryReport
 from payplatform._engine.settings import Settings
@@ -253,7 +253,8 @@ class PayPlatform:
         """Do whatever is due: nothing here has a thread of its own.
 
         It recovers unclear operations and books expiries, as `recover()` does; sends again answers
-        to disputes that may not have arrived; and tells, as events, of evidence that is soon due.
+        to disputes that may not have arrived; tells, as events, of evidence that is soon due; and
+        makes the payouts that are due by the plans of all merchants.
 
         Args:
             now: do what has come due by then; by default, by now.
@@ -269,8 +270,7 @@ class PayPlatform:
         most = a_count(limit, field="limit")
         engine = self._engine()
         by = _a_moment(now, engine.now())
-        recovered = engine.recovery.run(limit=most, now=by)
-        return DueReport(recovered=recovered, disputes=engine.disputes.look(by, limit=most))
+        return engine.due.run(by, limit=most)
 
     def doctor(
         self,

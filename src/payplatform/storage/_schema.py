@@ -222,6 +222,14 @@ def _settlements(db: Database) -> None:
         db.execute(statement)
 
 
+def _due_payouts(db: Database) -> None:
+    """Until this schema each merchant's plans were looked at one by one."""
+    db.execute(
+        "CREATE INDEX payout_plans_due ON payout_plans (next_at, id, merchant_id)"
+        " WHERE next_at IS NOT NULL"
+    )
+
+
 MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (
     *(_first, _rotation, _limits, _audit),
     _books,
@@ -229,6 +237,7 @@ MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (
     _fees,
     _notices,
     _settlements,
+    _due_payouts,
 )
 """Each brings a file from the user version that is its place here to the next one."""
 

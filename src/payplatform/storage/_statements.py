@@ -26,6 +26,7 @@ from payplatform.storage._rows import (
     OPERATIONS,
     PAYMENT_METHODS,
     PAYMENTS,
+    PAYOUT_PLANS,
     POSTINGS,
     RECEIPT_COLUMNS,
     RECORDS,
@@ -168,6 +169,10 @@ LAPSED_PAYMENTS: Final = f"{_select(PAYMENTS)} WHERE lapses_at <= ? ORDER BY lap
 DUE_NOTICES: Final = f"{_select(NOTICES)} WHERE next_try_at <= ? ORDER BY next_try_at, id LIMIT ?"
 DUE_DISPUTES: Final = (
     f"{_select(DISPUTES)} WHERE next_look_at <= ? ORDER BY next_look_at, id LIMIT ?"
+)
+# A plan's id is its currency: of two merchants' it is the same.
+DUE_PAYOUTS: Final = (
+    f"{_select(PAYOUT_PLANS)} WHERE next_at <= ? ORDER BY next_at, id, merchant_id LIMIT ?"
 )
 OUTBOX: Final = (
     f"SELECT {', '.join(f'events.{column}' for column in EVENTS.columns)}"

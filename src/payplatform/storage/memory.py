@@ -27,7 +27,7 @@ from payplatform._domain.ledger import Account, PlaceInBooks, Posting
 from payplatform._domain.notices import Notice
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
-from payplatform._domain.payouts import Payout
+from payplatform._domain.payouts import Payout, PayoutPlan
 from payplatform._domain.records import Merchant, PaymentMethod
 from payplatform.errors import Conflict
 from payplatform.ports import (
@@ -160,6 +160,9 @@ class MemoryStorage:
     def due_disputes(self, now: datetime, *, limit: int) -> Sequence[Dispute]:
         return self._longest_due(Dispute, lambda dispute: dispute.next_look_at, now, limit)
 
+    def due_payouts(self, now: datetime, *, limit: int) -> Sequence[PayoutPlan]:
+        return self._longest_due(PayoutPlan, lambda plan: plan.next_at, now, limit)
+
     def outbox(self, *, limit: int) -> Sequence[Event]:
         with self._lock:
             return tuple(islice(self._outbox.values(), limit))
@@ -249,11 +252,11 @@ class MemoryStorage:
     def _longest_due(
         self, kind: type[R], due_at: Callable[[R], datetime | None], now: datetime, limit: int
     ) -> list[R]:
-        """At most so many records whose time has come, by that time and then by id."""
+        """At most so many records whose time has come, by that time, id and merchant."""
         with self._lock:
             told = [(due_at(record), record) for record in self._all(kind).values()]
-        due = [(at, record.id, record) for at, record in told if at is not None and at <= now]
-        return [record for *_, record in sorted(due, key=lambda row: row[:2])[:limit]]
+        due = [(at, r.id, r.merchant_id, r) for at, r in told if at is not None and at <= now]
+        return [record for *_, record in sorted(due, key=lambda row: row[:3])[:limit]]
 
     def _newest_first(self, merchant_id: str, kind: type[R], before: str | None) -> Iterator[R]:
         ids = self._ids.get((kind, merchant_id), [])

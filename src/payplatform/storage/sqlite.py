@@ -29,6 +29,7 @@ from payplatform._domain.ledger import Account, PlaceInBooks, Posting
 from payplatform._domain.notices import Notice
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
+from payplatform._domain.payouts import PayoutPlan
 from payplatform._domain.records import Merchant, PaymentMethod
 from payplatform.errors import (
     CommitUncertain,
@@ -61,10 +62,8 @@ from payplatform.storage._failures import RAISED, failure_of, is_busy
 from payplatform.storage._opening import JournalMode, Settings, connect, new_file, prepared
 from payplatform.storage._rows import (
     AUDIT_ENTRIES,
-    DISPUTES,
     EVENTS,
     MERCHANTS,
-    NOTICES,
     OPERATIONS,
     PAYMENT_METHODS,
     PAYMENTS,
@@ -213,10 +212,13 @@ class SQLiteStorage:
         return self._read(PAYMENTS, sql.LAPSED_PAYMENTS, (stored_time(now), limit))
 
     def due_notices(self, now: datetime, *, limit: int) -> Sequence[Notice]:
-        return self._read(NOTICES, sql.DUE_NOTICES, (stored_time(now), limit))
+        return self._read(RECORDS[Notice], sql.DUE_NOTICES, (stored_time(now), limit))
 
     def due_disputes(self, now: datetime, *, limit: int) -> Sequence[Dispute]:
-        return self._read(DISPUTES, sql.DUE_DISPUTES, (stored_time(now), limit))
+        return self._read(RECORDS[Dispute], sql.DUE_DISPUTES, (stored_time(now), limit))
+
+    def due_payouts(self, now: datetime, *, limit: int) -> Sequence[PayoutPlan]:
+        return self._read(RECORDS[PayoutPlan], sql.DUE_PAYOUTS, (stored_time(now), limit))
 
     def outbox(self, *, limit: int) -> Sequence[Event]:
         return self._read(EVENTS, sql.OUTBOX, (limit,))

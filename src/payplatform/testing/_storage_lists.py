@@ -33,6 +33,7 @@ from payplatform.testing._records import (
     a_method,
     a_notice,
     a_payment,
+    a_plan,
     a_posting,
     a_sealed_card,
     a_wrapped_key,
@@ -364,6 +365,24 @@ class ListsContract:
         assert len(storage.due_disputes(NOW, limit=9)) == 1
         write(storage, a_dispute(MINE, version=2, next_look_at=None))
         assert not list(storage.due_disputes(NOW, limit=9))
+
+    def test_payouts_of_all_merchants_are_due_longest_due_first(self, storage: Storage) -> None:
+        for currency, seconds in (("CHF", -5), ("EUR", 0), ("SEK", 1), ("USD", None)):
+            at = None if seconds is None else NOW + seconds * SECOND
+            write(storage, a_plan(MINE, id=currency, next_at=at))
+        for currency, seconds in (("CHF", -5), ("EUR", -10)):
+            write(storage, a_plan(OTHER, id=currency, next_at=NOW + seconds * SECOND))
+        due = [(OTHER, "EUR"), *sorted([(MINE, "CHF"), (OTHER, "CHF")]), (MINE, "EUR")]
+        found = [(p.merchant_id, p.id) for p in storage.due_payouts(NOW, limit=9)]
+        assert found == due
+        assert [(p.merchant_id, p.id) for p in storage.due_payouts(NOW, limit=2)] == due[:2]
+        assert not list(storage.due_payouts(NOW - 11 * SECOND, limit=9))
+
+    def test_a_payout_is_due_by_the_latest_version_of_its_plan(self, storage: Storage) -> None:
+        write(storage, a_plan(MINE, next_at=NOW))
+        assert len(storage.due_payouts(NOW, limit=9)) == 1
+        write(storage, a_plan(MINE, version=2, next_at=None))
+        assert not list(storage.due_payouts(NOW, limit=9))
 
     # -- history -----------------------------------------------------------------------------------
 

@@ -127,6 +127,7 @@ def all_of_mine(storage: Storage) -> list[Any]:
         list(storage.due_operations(NOW + 99 * SECOND, limit=99)),
         list(storage.due_notices(NOW + 99 * SECOND, limit=99)),
         list(storage.due_disputes(NOW + 99 * SECOND, limit=99)),
+        list(storage.due_payouts(NOW + 99 * SECOND, limit=99)),
     ]
 
 

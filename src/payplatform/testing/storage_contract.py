@@ -182,6 +182,7 @@ class StorageContract(ListsContract, ChainsContract):
         assert not list(storage.lapsed_payments(NOW, limit=9))
         assert not list(storage.due_notices(NOW, limit=9))
         assert not list(storage.due_disputes(NOW, limit=9))
+        assert not list(storage.due_payouts(NOW, limit=9))
         assert not list(storage.outbox(limit=9))
 
     def test_no_fingerprints_match_no_payment_method(self, storage: Storage) -> None:
