@@ -2,13 +2,18 @@
 
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from command_line import GOOD, Shell
 
 from payplatform import Card, Money, PayPlatform
+from payplatform.banks.settlement_files import read_report
 from payplatform.banks.simulated import SimulatedBank
+from payplatform.cli._screen import Screen
+from payplatform.cli._session import Session
+from payplatform.cli._settlements import _bar
 
 BEFORE = datetime.now(UTC) - timedelta(days=1)
 
@@ -82,3 +87,25 @@ def test_a_day_that_is_not_over_has_no_report(shell: Shell) -> None:
 
     assert said.code == 2
     assert "not over yet" in said.err
+
+
+@pytest.mark.usefixtures("sold")
+def test_a_bar_is_shown_to_a_person_while_lines_are_looked_at(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = read_report(report_of(shell))
+    monkeypatch.setattr(Screen, "is_terminal", True)
+    screen = Screen(stderr=True, width=80)
+    screen.file = StringIO()
+    with shell.platform() as pay, _bar(Session(err=screen), report) as show:
+        shell.shop(pay).reconcile(report, progress=show)
+
+    assert "lines" in screen.file.getvalue()
+    assert "1/1" in screen.file.getvalue()
+
+
+def test_who_asks_for_json_is_shown_no_bar(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = read_report(report_of(shell))
+    monkeypatch.setattr(Screen, "is_terminal", True)
+    with _bar(Session(json=True), report) as show:
+        assert show is None

@@ -580,6 +580,8 @@ def test_what_is_to_come_is_not_due(till: Till, now: Any, code: ErrorCode) -> No
         ("reason_code", None, ErrorCode.TYPE_INVALID),
         ("reason_code", "10.4\n", ErrorCode.TEXT_NOT_PRINTABLE),
         ("evidence_due_at", START.replace(tzinfo=None), ErrorCode.TYPE_INVALID),
+        ("evidence_due_at", START.replace(year=1), ErrorCode.VALUE_INVALID),
+        ("evidence_due_at", START.replace(year=9999), ErrorCode.VALUE_INVALID),
         ("state", "opened", ErrorCode.TYPE_INVALID),
     ],
 )

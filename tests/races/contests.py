@@ -27,6 +27,7 @@ from payplatform import (
     PayPlatform,
     PayPlatformError,
 )
+from payplatform._domain.notices import NoticeState
 from payplatform._engine.engine import Engine
 from payplatform.banks.simulated import SimulatedBank
 from payplatform.keys.local import LocalKeyService
@@ -244,12 +245,13 @@ def refund_or_dispute(
 
 
 def read_the_post(engine: Engine) -> None:
-    """Apply what the bank tells; what has to wait is told again."""
+    """Take what the bank sends, signed as it is; what has to wait is delivered again."""
     bank = cast("SimulatedBank", engine.bank)
-    for notice in bank.notices():
+    for raw, headers in bank.deliveries():
         with suppress(Conflict):
-            engine.notices.apply(notice)
-            bank.acknowledge(notice.id)
+            notice = engine.inbox.take(engine.inbox.read(raw, headers))
+            if notice.state is NoticeState.APPLIED:
+                bank.acknowledge(notice.told.id)
 
 
 def _among_equals(verb: str, starts: str, refused: str) -> Contest:

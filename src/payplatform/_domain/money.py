@@ -246,6 +246,11 @@ def plain(money: Money) -> str:
     return f"{sign}{digits[: -money.exponent]}.{digits[-money.exponent :]}"
 
 
+def as_form(money: Money) -> dict[str, str | int]:
+    """An amount as plain values, ready for JSON: in major units as text, and in minor units."""
+    return {"amount": plain(money), "currency": money.currency, "minor": money.amount_minor}
+
+
 def _too_large(field: str = "amount") -> InvalidRequest:
     rule = f"{field} must stay within 2**63 - 1 minor units"
     return _refused(rule, ErrorCode.AMOUNT_TOO_LARGE, field)

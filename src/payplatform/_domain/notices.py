@@ -7,15 +7,13 @@ other content is told from it: it is kept beside it and never heeded.
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
 
 from attrs import evolve, frozen
 
 from payplatform._domain.messages import BankNotice
-from payplatform._domain.text import looks_like_card_number
+from payplatform._domain.text import derived_id, looks_like_card_number
 
 
 class NoticeState(StrEnum):
@@ -128,10 +126,6 @@ def _fit_to_keep(told: BankNotice) -> BankNotice:
     return evolve(told, id=notice_id("", told.id))
 
 
-_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
-_LENGTH: Final = 26
-
-
 def notice_id(bank: str, told_id: str, variant: int = 0) -> str:
     """The id of a notice: in the form of every id, and the same for the same notice.
 
@@ -140,8 +134,4 @@ def notice_id(bank: str, told_id: str, variant: int = 0) -> str:
         told_id: the bank's own id of the notice.
         variant: which content under that id; 0 for the first.
     """
-    known_by = f"payplatform/notice/v1/{len(bank)}/{bank}/{variant}/{told_id}"
-    digest = hashlib.sha256(known_by.encode("utf-8", "surrogatepass")).digest()
-    number = int.from_bytes(digest[:16], "big")
-    digits = (_ALPHABET[number >> 5 * at & 31] for at in reversed(range(_LENGTH)))
-    return "ntc_" + "".join(digits)
+    return derived_id("ntc", f"payplatform/notice/v1/{len(bank)}/{bank}/{variant}/{told_id}")

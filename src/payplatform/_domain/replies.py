@@ -15,7 +15,7 @@ from payplatform._domain.declines import Decline, DeclineCode
 from payplatform._domain.events import Event
 from payplatform._domain.fees import is_country
 from payplatform._domain.messages import BankCapabilities, BankNotice, BankReply, ReplyOutcome
-from payplatform._domain.moments import is_moment
+from payplatform._domain.moments import is_dated
 from payplatform._domain.money import Money
 from payplatform._domain.operations import (
     LATE_APPROVALS,
@@ -231,7 +231,7 @@ def _is_text(value: object, limit: int) -> bool:
 
 
 def _is_time(value: object) -> bool:
-    return value is None or is_moment(value)
+    return value is None or is_dated(value)
 
 
 def without_card_numbers(reply: BankReply) -> tuple[BankReply, tuple[tuple[str, str], ...]]:

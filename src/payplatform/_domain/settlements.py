@@ -7,7 +7,6 @@ a bank's file is kept.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -18,11 +17,8 @@ from attrs import field, frozen
 
 from payplatform._domain.moments import is_dated
 from payplatform._domain.money import Money
-from payplatform._domain.text import clean_text, looks_like_card_number
+from payplatform._domain.text import clean_text, derived_id, looks_like_card_number
 from payplatform.errors import ErrorCode, InvalidRequest
-
-_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
-_LENGTH: Final = 26
 
 
 @frozen(kw_only=True)
@@ -203,10 +199,7 @@ class Reconciliation:
 
 def settlement_id(reference: str) -> str:
     """The id of a report: in the form of every id, and the same for the same name at the bank."""
-    digest = hashlib.sha256(f"payplatform/settlement/v1/{reference}".encode()).digest()
-    number = int.from_bytes(digest[:16], "big")
-    digits = (_ALPHABET[number >> 5 * at & 31] for at in reversed(range(_LENGTH)))
-    return "stl_" + "".join(digits)
+    return derived_id("stl", f"payplatform/settlement/v1/{reference}")
 
 
 # -- what a report has to be -----------------------------------------------------------------------

@@ -8,6 +8,7 @@ needed; in free text it never is).
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -26,6 +27,7 @@ __all__ = [
     "clean_postal_code",
     "clean_text",
     "cleaned",
+    "derived_id",
     "idempotency_key",
     "looks_like_card_number",
     "one_of",
@@ -52,6 +54,8 @@ _NOT_PRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u20
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _ID_PREFIX: Final = re.compile(r"([a-z]{1,8})_")
 # TypeID text form: 128 bits in 26 characters of Crockford's base 32, so the first is at most 7.
+_BASE_32: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_ID_DIGITS: Final = 26
 _ID_SUFFIX: Final = re.compile(r"[0-7][0-9a-hjkmnp-tv-z]{25}")
 _EMAIL: Final = re.compile(r"[^@\s]{1,64}@[^@\s.]+(?:\.[^@\s.]+)*")
 _POSTAL_CODE: Final = re.compile(r" *[0-9A-Za-z](?:[0-9A-Za-z -]{0,14}[0-9A-Za-z])? *")
@@ -176,6 +180,19 @@ def clean_id(value: str, *, prefix: str, field: str) -> str:
     checked = _id(value, prefix, field)
     del value
     return _passed(checked)
+
+
+def derived_id(prefix: str, known_by: str) -> str:
+    """An id in the form of every id, which is the same for whatever is known by the same name.
+
+    Args:
+        prefix: the kind, one of `ID_PREFIXES`.
+        known_by: the name, with what keeps it apart from names of other kinds.
+    """
+    digest = hashlib.sha256(known_by.encode("utf-8", "surrogatepass")).digest()
+    number = int.from_bytes(digest[:16], "big")
+    digits = (_BASE_32[number >> 5 * at & 31] for at in reversed(range(_ID_DIGITS)))
+    return f"{prefix}_" + "".join(digits)
 
 
 def clean_email(value: str, *, field: str = "email") -> str:

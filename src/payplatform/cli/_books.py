@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from payplatform._domain.ledger import Account, Entry
-from payplatform._domain.money import Money, plain
+from payplatform._domain.money import Money, as_form, plain
 from payplatform._domain.statements import Month
 from payplatform.cli import _forms
 from payplatform.cli._exits import Exit
@@ -64,7 +64,7 @@ def ledger(session: Session, *, account: str | None, subject: str | None, limit:
             balances = shop.ledger.trial_balance()
             document = {
                 "balances": {
-                    currency: {name: _forms.money(shown) for name, shown in accounts.items()}
+                    currency: {name: as_form(shown) for name, shown in accounts.items()}
                     for currency, accounts in balances.items()
                 }
             }

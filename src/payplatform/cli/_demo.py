@@ -23,9 +23,8 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from payplatform._domain.money import Money
+from payplatform._domain.money import Money, as_form
 from payplatform._domain.payments import PaymentStatus
-from payplatform.cli import _forms
 from payplatform.cli._calls import Clock
 from payplatform.cli._exits import Exit
 from payplatform.cli._screen import Screen, facts_grid, status_text
@@ -191,5 +190,5 @@ def _part_form(part: Part) -> dict[str, Any]:
 
 def _value_form(value: object) -> object:
     if isinstance(value, Money):
-        return _forms.money(value)
+        return as_form(value)
     return str(value) if isinstance(value, StrEnum) else value

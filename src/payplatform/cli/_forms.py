@@ -16,7 +16,7 @@ from payplatform._domain.declines import Decline
 from payplatform._domain.disputes import Dispute
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import Entry
-from payplatform._domain.money import Money, plain
+from payplatform._domain.money import Money, as_form
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
 from payplatform._domain.payouts import Payout, PayoutPlan
@@ -26,11 +26,6 @@ from payplatform._engine.recovery import RecoveryReport
 from payplatform.reports import Figures
 
 Form = dict[str, Any]
-
-
-def money(value: Money) -> Form:
-    """An amount: as text in major units, and as a whole number of minor units."""
-    return {"amount": plain(value), "currency": value.currency, "minor": value.amount_minor}
 
 
 def moment(value: datetime | None) -> str | None:
@@ -60,7 +55,7 @@ def payment(value: Payment) -> Form:
     return {
         "id": value.id,
         "status": value.status,
-        **{name: money(getattr(value, name)) for name in _AMOUNTS},
+        **{name: as_form(getattr(value, name)) for name in _AMOUNTS},
         "payment_method": value.payment_method_id,
         "customer": value.customer_id,
         "card": {"brand": value.brand, "last4": value.last4, "country": value.card_country},
@@ -99,9 +94,9 @@ def event(value: Event) -> Form:
         "at": moment(value.at),
         "words": str(value),
         "operation": value.operation_id,
-        "amount": None if value.amount is None else money(value.amount),
-        "changes": {name: money(change) for name, change in value.effects},
-        "totals": totals and {name: money(total) for name, total in totals.items()},
+        "amount": None if value.amount is None else as_form(value.amount),
+        "changes": {name: as_form(change) for name, change in value.effects},
+        "totals": totals and {name: as_form(total) for name, total in totals.items()},
         "details": dict(value.details),
     }
 
@@ -114,7 +109,7 @@ def operation(value: Operation) -> Form:
         "subject": value.subject_id,
         "kind": value.kind,
         "state": value.state,
-        "amount": money(value.amount),
+        "amount": as_form(value.amount),
         "final": value.final,
         "idempotency_key": value.idempotency_key,
         "attempts": value.attempts,
@@ -137,7 +132,7 @@ def entry(value: Entry) -> Form:
         "lines": [
             {
                 "account": line.account,
-                "amount": money(Money.minor(line.amount_minor, line.currency)),
+                "amount": as_form(Money.minor(line.amount_minor, line.currency)),
             }
             for line in value.lines
         ],
@@ -169,7 +164,7 @@ def figures(value: Figures) -> Form:
 
 
 def _per_currency(amounts: Mapping[str, Money]) -> Form:
-    return {currency: money(amount) for currency, amount in amounts.items()}
+    return {currency: as_form(amount) for currency, amount in amounts.items()}
 
 
 def dispute(value: Dispute) -> Form:
@@ -180,8 +175,8 @@ def dispute(value: Dispute) -> Form:
         "operation": value.operation_id,
         "bank_dispute": value.bank_dispute_id,
         "state": value.state,
-        "amount": money(value.amount),
-        "held": money(value.held),
+        "amount": as_form(value.amount),
+        "held": as_form(value.held),
         "reason": value.reason,
         "reason_code": value.reason_code,
         "evidence_due_at": moment(value.evidence_due_at),
@@ -195,7 +190,7 @@ def payout(value: Payout) -> Form:
     return {
         "id": value.id,
         "status": value.status,
-        "amount": money(value.amount),
+        "amount": as_form(value.amount),
         "reference": value.reference,
         "operation": value.operation_id,
         "decline": decline(value.decline),
@@ -208,9 +203,9 @@ def payable(plan: PayoutPlan, amount: Money) -> Form:
     """What may be paid out in a currency now, and by which plan."""
     return {
         "currency": plan.currency,
-        "payable": money(amount),
-        "minimum": money(plan.minimum),
-        "reserve": money(plan.reserve),
+        "payable": as_form(amount),
+        "minimum": as_form(plan.minimum),
+        "reserve": as_form(plan.reserve),
         "interval": plan.interval,
         "next_at": moment(plan.next_at),
     }

@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from payplatform._domain.money import Money
+from payplatform._domain.money import Money, as_form
 from payplatform._domain.settlements import Difference, Reconciliation
 from payplatform.banks.settlement_files import LARGEST, read_report
 from payplatform.banks.simulated import SimulatedBank
@@ -117,6 +117,6 @@ def _difference(value: Difference) -> _forms.Form:
         "line": value.line,
         "operation": value.operation_id,
         "payment": value.payment_id,
-        "ours": None if value.ours is None else _forms.money(value.ours),
-        "banks": None if value.banks is None else _forms.money(value.banks),
+        "ours": None if value.ours is None else as_form(value.ours),
+        "banks": None if value.banks is None else as_form(value.banks),
     }

@@ -15,12 +15,11 @@ from typing import Any
 from attrs import define, field, frozen
 
 from payplatform._domain.cards import Card
-from payplatform._domain.money import Money
+from payplatform._domain.money import Money, plain
 from payplatform._domain.payments import Payment
 from payplatform._domain.records import Customer, PaymentMethod
 from payplatform.banks.simulated import Fault, SimulatedBank
 from payplatform.cli import _calls as calls
-from payplatform.cli import _forms
 from payplatform.cli._bank_books import by_authorization, compare
 from payplatform.cli._calls import Clock
 from payplatform.cli._screen import advice_text, effects_text
@@ -337,7 +336,7 @@ def _first_operation(shop: MerchantClient, payment: Payment) -> str:
 
 
 def _figure(money: Money) -> str:
-    return str(_forms.money(money)["amount"])
+    return plain(money)
 
 
 def _trouble(call: Callable[[], object], kind: type[PayPlatformError]) -> PayPlatformError:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING
 
+from payplatform._domain.moments import END, FIRST, is_dated
 from payplatform._domain.money import Money
 from payplatform._domain.notices import Notice, NoticeState
 from payplatform._domain.operations import Operation
@@ -154,7 +156,7 @@ def _a_notice(notice: object) -> BankNotice:
         raise _wrong("notice", "must be a BankNotice as in payplatform.ports")
     if not isinstance(notice.reply, BankReply):
         raise _wrong("notice.reply", "must be a BankReply as in payplatform.ports")
-    if a_time(notice.at, field="notice.at") is None:
+    if _a_date(notice.at, field="notice.at") is None:
         raise _wrong("notice.at", "must be a datetime with a time zone")
     name = cleaned(notice.id, field="notice.id", max_length=_ID_LENGTH)
     # Random digits pass for a card number now and then, and a bank's ids are not ours to choose.
@@ -166,6 +168,22 @@ def _a_notice(notice: object) -> BankNotice:
     if notice.dispute is not None:
         _require_news(notice.dispute)
     return notice
+
+
+def _a_date(value: object, *, field: str) -> datetime | None:
+    """`value` if it is a time that can be reckoned with, or None.
+
+    Raises:
+        InvalidRequest: it is not: `type_invalid`, `value_invalid`.
+    """
+    at = a_time(value, field=field)
+    if at is None or is_dated(at):
+        return at
+    raise InvalidRequest(
+        f"{field} must be between {FIRST.year} and {END.year}",
+        code=ErrorCode.VALUE_INVALID,
+        field=field,
+    )
 
 
 def _require_total(expired: object) -> None:
@@ -202,7 +220,7 @@ def _require_news(news: object) -> None:
             code=ErrorCode.AMOUNT_NOT_POSITIVE,
             field="notice.dispute.amount",
         )
-    a_time(news.evidence_due_at, field="notice.dispute.evidence_due_at")
+    _a_date(news.evidence_due_at, field="notice.dispute.evidence_due_at")
     for name, most in (("dispute_id", _ID_LENGTH), ("reason_code", _CODE_LENGTH)):
         clean_text(getattr(news, name), field=f"notice.dispute.{name}", max_length=most)
 

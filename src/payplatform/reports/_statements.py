@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from payplatform._domain.money import Money, plain
+from payplatform._domain.money import Money, as_form, plain
 from payplatform._domain.statements import CurrencyStatement, Statement
 from payplatform.reports._cells import csv_lines
 
@@ -71,8 +71,8 @@ def statement_form(statement: Statement) -> dict[str, Any]:
         "currencies": [
             {
                 "currency": part.currency,
-                **{name: _form(getattr(part, name)) for name in _names()},
-                "balances": {account: _form(shown) for account, shown in part.balances.items()},
+                **{name: as_form(getattr(part, name)) for name in _names()},
+                "balances": {account: as_form(shown) for account, shown in part.balances.items()},
             }
             for part in statement.currencies
         ],
@@ -117,7 +117,3 @@ def _table(head: Sequence[str], rows: Sequence[tuple[str, str]]) -> str:
 def _in_markdown(text: str) -> str:
     """Text that Markdown shows as it is, whatever its signs mean there."""
     return "".join(f"\\{sign}" if sign in "\\`*_{}[]<>()#+-.!|&~" else sign for sign in text)
-
-
-def _form(money: Money) -> dict[str, Any]:
-    return {"amount": plain(money), "currency": money.currency, "minor": money.amount_minor}

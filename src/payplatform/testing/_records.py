@@ -446,6 +446,11 @@ def any_of(kind: type) -> st.SearchStrategy[Any]:
     # And a payout is of more than nothing.
     if kind is Payout:
         drawn["amount"] = drawn["amount"].filter(bool)
+    # And a dispute costs no share of itself.
+    if kind is FeeRate:
+        fixed = {"kind": st.just(FeeKind.DISPUTE), "share_ppm": st.just(0)}
+        drawn["kind"] = st.sampled_from(sorted(set(FeeKind) - {FeeKind.DISPUTE}))
+        return st.builds(kind, **drawn) | st.builds(kind, **drawn | fixed)
     return st.builds(kind, **drawn)
 
 
