@@ -35,7 +35,7 @@ from payplatform import (
 )
 from payplatform._domain.disputes import HOLDINGS
 from payplatform._domain.payments import Facts
-from payplatform.banks.simulated import FULL_CAPABILITIES, Fault
+from payplatform.banks.simulated import FULL_CAPABILITIES, Call, Fault
 from payplatform.ports import BankNotice, BankReply, DisputeNews, DisputeState, ReplyOutcome
 
 EVIDENCE = {"tracking_number": "1Z-999", "explanation": "It was signed for by the cardholder."}
@@ -444,6 +444,29 @@ def test_what_the_bank_has_decided_meanwhile_stands(till: Till) -> None:
     assert won.answer.taken_at == till.now
     assert till.pay.run_due().disputes.answered == 0
     both_agree(till)
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_a_bank_that_has_forgotten_an_answer_is_asked_before_it_counts_as_refused(
+    answer: str,
+) -> None:
+    """It takes no second one, and says so; what it was asked for first is what counts."""
+    till = Till(capabilities=evolve(FULL_CAPABILITIES, dedups_operation_id_s=0.0))
+    _, dispute, _ = disputed(till)
+    till.bank.next(Fault.LOSE_REPLY, on=Call.SEND)
+    with pytest.raises(OutcomeUnknown):
+        ANSWERS[answer](till, dispute.id)
+    till.advance(minutes=1)
+    till.bank.next(Fault.LOSE_REPLY, on=Call.INQUIRY)
+    assert till.pay.run_due().disputes == DisputeLooks(unanswered=1)
+    till.advance(minutes=1)
+
+    assert till.pay.run_due().disputes == DisputeLooks(answered=1)
+
+    done = till.shop.disputes.get(dispute.id)
+    assert done.state == ("submitted" if answer == "evidence" else "accepted")
+    both_agree(till)
+    till.close()
 
 
 def test_an_answer_that_the_bank_refuses_leaves_the_dispute_open(till: Till) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from between import watched
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from till import REFUND_PENDS_THEN_FAILS, REFUND_PENDS_THEN_SUCCEEDS, START, VISA, Till, eur
@@ -29,7 +30,7 @@ from payplatform import (
 from payplatform._domain.matching import Look, Suspense, booking, fit, opening
 from payplatform.banks.settlement_files import read_report
 from payplatform.banks.simulated import Fault
-from payplatform.ports import AcquirerFees, SettlementLine, SettlementReport
+from payplatform.ports import AcquirerFees, Settlement, SettlementLine, SettlementReport
 from payplatform.storage.memory import MemoryStorage
 from payplatform.storage.sqlite import SQLiteStorage
 
@@ -546,6 +547,34 @@ def test_a_line_is_never_both_booked_and_in_suspense() -> None:
     assert shown(till, "bank_cash") == eur("19.88")
     assert till.pay.doctor().ok
     till.close()
+
+
+def is_booked_by_another(till: Till, report: SettlementReport) -> None:
+    till.pay.recover()
+    assert till.shop.reconcile(report).ok
+
+
+def test_who_has_looked_before_it_was_known_does_not_book_it_beside_the_one_who_knew(
+    till: Till,
+) -> None:
+    """Not even for a while: what the bank has settled once is in the books once at any time."""
+    till.bank.next(Fault.LOSE_REPLY)
+    with pytest.raises(OutcomeUnknown):
+        till.sold("20")
+    report = reported(till)
+    before_it_writes = iter((lambda: None, lambda: is_booked_by_another(till, report)))
+
+    def somebody_is_faster(*_: object) -> None:
+        next(before_it_writes, lambda: None)()
+
+    slow = watched(till, "commit", somebody_is_faster).merchant(till.merchant_id)
+    assert slow.reconcile(report).ok
+    assert shown(till, "suspense") == eur("0")
+    assert shown(till, "bank_cash") == eur("19.88")
+    [kept] = till.storage.page(till.merchant_id, Settlement, limit=2)
+    told = till.storage.events(till.merchant_id, kept.id)
+    assert [event.type for event in told] == ["settlement.opened"]
+    till.books_agree()
 
 
 def test_two_at_once_book_each_line_once(till: Till) -> None:

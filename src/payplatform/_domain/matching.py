@@ -264,22 +264,21 @@ def booking(
         return None, suspense
     records = [record for records, _ in booked for record in records]
     events = [*own, *(event for _, event in booked)]
-    if own:
-        settlement = evolve(
-            settlement,
-            version=settlement.version + 1,
-            latest_event=settlement.latest_event + len(own),
-            updated_at=now,
-        )
+    # Raised even where no event of its own is added: of two who reconcile it at once, the one who
+    # has looked earlier finds out that the other has booked something since.
+    settlement = evolve(
+        settlement,
+        version=settlement.version + 1,
+        latest_event=settlement.latest_event + len(own),
+        updated_at=now,
+    )
     changes = Changes(
         merchant_id=settlement.merchant_id,
-        records=(*records, settlement) if own else tuple(records),
-        # Nobody else has put one of these lines into suspense meanwhile.
-        needed=() if own else (settlement,),
+        records=(*records, settlement),
         events=tuple(events),
         postings=tuple(posting for event in events for posting in own_postings(event)),
     )
-    lines = _following(suspense.lines, own) if own else suspense.lines
+    lines = _following(suspense.lines, own)
     return changes, Suspense(settlement=settlement, lines=lines)
 
 

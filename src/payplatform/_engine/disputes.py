@@ -221,18 +221,17 @@ class Disputes:
     ) -> bool | None:
         """Whether the bank takes an answer; None where nobody knows.
 
-        An answer that was sent twice is taken once, and what never left is sent when it is due: so
-        whatever the call raises means the same here.
+        A bank that has forgotten the id declines what it has already: so of one that it declines it
+        is asked, where it can be, what it has said to it before.
         """
-        exchange = self._exchange
-        timeout_s = exchange.settings.timeout_s if timeout_s is None else timeout_s
-        try:
-            reply = exchange.bank.send(answer_to(dispute, answer), timeout_s=timeout_s)
-        except Exception:  # noqa: BLE001  # any failure of a bank call is ambiguous
-            return None
-        if not isinstance(reply, BankReply) or reply.operation_id != answer.id:
-            return None
-        return _TAKEN.get(reply.outcome)
+        bank = self._exchange.bank
+        within_s = self._exchange.settings.timeout_s if timeout_s is None else timeout_s
+        request = answer_to(dispute, answer)
+        said = _said(answer, lambda: bank.send(request, timeout_s=within_s))
+        if said is ReplyOutcome.DECLINED and bank.capabilities.inquiry_by_operation_id:
+            whose = dispute.merchant_id
+            said = _said(answer, lambda: bank.inquire(whose, answer.id, timeout_s=within_s))
+        return None if said is None else _TAKEN.get(said)
 
     def _ended(self, dispute: Dispute, answer: DisputeAnswer, *, taken: bool) -> Dispute:
         """The dispute, once it is stored what the bank said to an answer."""
@@ -292,7 +291,25 @@ class Disputes:
         return timedelta(seconds=self._exchange.settings.evidence_reminder_s)
 
 
-_TAKEN: Final = {ReplyOutcome.APPROVED: True, ReplyOutcome.DECLINED: False}
+_TAKEN: Final = {
+    ReplyOutcome.APPROVED: True,
+    ReplyOutcome.DECLINED: False,
+    ReplyOutcome.NOT_FOUND: False,
+}
+
+
+def _said(answer: DisputeAnswer, ask: Callable[[], BankReply]) -> ReplyOutcome | None:
+    """What the bank says to an answer; None where that is not clear.
+
+    An answer that was sent twice is taken once, and what never left is sent when it is due: so
+    whatever the call raises means the same here.
+    """
+    try:
+        reply = ask()
+    except Exception:  # noqa: BLE001  # any failure of a bank call is ambiguous
+        return None
+    is_about_it = isinstance(reply, BankReply) and reply.operation_id == answer.id
+    return reply.outcome if is_about_it else None
 
 
 def _misplaced(field: str, rule: str) -> InvalidRequest:
