@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import Lock, Thread
 
 from attrs import frozen
 
-from payplatform import Card, MerchantClient, Money, Payment, PayPlatform
+from payplatform import Card, MerchantClient, Money, Payment, PayPlatform, Settings
 
 LONGEST_S = 60
 
@@ -46,16 +47,34 @@ def prepare(path: Path) -> None:
         shop.payment_methods.create(card=Card("4242424242424242", "12/40"))
 
 
-def take_payments(path: Path, parent: Connection, first: int) -> None:
-    """Take payments until killed, and say before and after each call which one it is."""
+def take_payments(path: Path, parent: Connection, first: int, tills: int) -> None:
+    """Take payments until killed, and say before and after each call which one it is.
+
+    Each till is a thread, so that what they commit at the same time is committed together.
+    """
     signal.alarm(LONGEST_S)
-    with PayPlatform.open(path) as pay:
+    speaking = Lock()
+
+    def say(message: Asked | Told) -> None:
+        with speaking:
+            parent.send(message)
+
+    # What is cut off counts as declined until its fate is known, and all of it is with one card.
+    with PayPlatform.open(path, settings=Settings(limits=())) as pay:
         shop = open_shop(pay)
         card = next(iter(shop.payment_methods.list())).id
-        for number in count(first):
-            for key, call in _calls(shop, card, number):
-                parent.send(Asked(key))
-                parent.send(Told(key, call()))
+
+        def take(till: int) -> None:
+            for number in count(first + till, tills):
+                for key, call in _calls(shop, card, number):
+                    say(Asked(key))
+                    say(Told(key, call()))
+
+        threads = [Thread(target=take, args=(till,)) for till in range(tills)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
 
 def _calls(

@@ -29,14 +29,17 @@ from payplatform.cli._bank_books import differences
 KILLS_OF_ONE_FILE = 15
 
 
+@pytest.mark.parametrize("tills", [1, 8])
 @pytest.mark.parametrize("file", range(how_many(full=20, sample=1)))
-def test_a_killed_process_loses_nothing_that_it_was_told(file: int, tmp_path: Path) -> None:
+def test_a_killed_process_loses_nothing_that_it_was_told(
+    file: int, tills: int, tmp_path: Path
+) -> None:
     path = tmp_path / "shop.db"
     prepare(path)
     chance = random.Random(file)  # noqa: S311  # repeatable, not unguessable
     asked, told = set[str](), dict[str, Told]()
     for life in range(KILLS_OF_ONE_FILE):
-        for message in said_until_killed(path, first=life * 10_000, chance=chance):
+        for message in said_until_killed(path, first=life * 10_000, chance=chance, tills=tills):
             asked.add(message.key)
             if isinstance(message, Told):
                 told[message.key] = message
@@ -50,15 +53,17 @@ def test_a_killed_process_loses_nothing_that_it_was_told(file: int, tmp_path: Pa
     assert len(told) > KILLS_OF_ONE_FILE
 
 
-def said_until_killed(path: Path, first: int, chance: random.Random) -> Iterator[Asked | Told]:
+def said_until_killed(
+    path: Path, first: int, chance: random.Random, tills: int
+) -> Iterator[Asked | Told]:
     """All that one life of the process says; now and then it dies before it could say a word."""
     mine, its = PROCESSES.Pipe(duplex=False)
-    process = PROCESSES.Process(target=take_payments, args=(path, its, first))
+    process = PROCESSES.Process(target=take_payments, args=(path, its, first, tills))
     process.start()
     its.close()
     if chance.random() < 0.8:
         assert mine.poll(LONGEST_S)
-    time.sleep(chance.uniform(0, 0.25))
+    time.sleep(chance.uniform(0, 0.15 + 0.1 * tills))
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     yield from until_its_end(mine)
