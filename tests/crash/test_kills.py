@@ -61,9 +61,11 @@ def said_until_killed(
     process = PROCESSES.Process(target=take_payments, args=(path, its, first, tills))
     process.start()
     its.close()
-    if chance.random() < 0.8:
+    # As many messages as are drawn, however slow the machine is, and then at any moment.
+    for _ in range(chance.choice([0, chance.randint(1, 8 * tills)])):
         assert mine.poll(LONGEST_S)
-    time.sleep(chance.uniform(0, 0.15 + 0.1 * tills))
+        yield mine.recv()
+    time.sleep(chance.uniform(0, 0.02))
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     yield from until_its_end(mine)
