@@ -14,6 +14,7 @@ from rich.table import Table
 
 from benchmarks.figures import FIGURES, OURS, Figure, bytes_of_a_payment, taken
 from benchmarks.measuring import machine
+from benchmarks.picture import draw
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -22,6 +23,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", action="append", choices=[*FIGURES, "size"], help="repeatable")
     parser.add_argument("--rounds", type=int, default=9, help="how many of each, in turns")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write them there, too")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw them there, too")
     parser.add_argument("--folder", type=Path, help="on the disk that is to be measured")
     asked = parser.parse_args(words)
     wanted = asked.only or [*FIGURES, "size"]
@@ -41,6 +43,8 @@ def main(words: Sequence[str] | None = None) -> None:
     if asked.json is not None:
         document = {"machine": facts, "figures": list(map(_form, figures)), "bytes": size}
         asked.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    if asked.svg is not None:
+        draw(figures, asked.svg)
 
 
 def _table(figure: Figure) -> Table:

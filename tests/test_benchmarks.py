@@ -48,6 +48,7 @@ def test_a_floor_writes_as_many_rows_as_the_library(what: str, floor: str, tmp_p
 def test_figures_are_shown_and_written(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     words = ["--only", "charge", "--only", "size", "--rounds", "1", "--json", str(file)]
+    words += ["--svg", str(tmp_path / "figures.svg")]
     told = subprocess.run(
         [sys.executable, "-m", "benchmarks", *words, "--folder", str(tmp_path)],
         cwd=ROOT,
@@ -63,3 +64,4 @@ def test_figures_are_shown_and_written(tmp_path: Path) -> None:
     assert figures["machine"]["sqlite"] == sqlite3.sqlite_version
     assert set(figures["figures"][0]["results"]) == {"one commit each", "payplatform"}
     assert figures["bytes"]["payments"] > 0
+    assert "<svg" in (tmp_path / "figures.svg").read_text()
