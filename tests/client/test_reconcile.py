@@ -577,6 +577,17 @@ def test_who_has_looked_before_it_was_known_does_not_book_it_beside_the_one_who_
     till.books_agree()
 
 
+def test_what_an_event_says_of_suspense_is_plain_text_in_every_store(till: Till) -> None:
+    till.sold("20")
+    report = reported(till)
+    strange = evolve(report.lines[0], operation_id=None)
+    result = till.shop.reconcile(with_lines(report, strange))
+
+    told = till.storage.events(till.merchant_id, result.settlement_id)
+    [why] = [dict(e.details)["why"] for e in told if e.type == "settlement.suspended"]
+    assert (type(why), why) == (str, "missing_here")
+
+
 def test_two_at_once_book_each_line_once(till: Till) -> None:
     (report,) = several_days(till)
     threads = [Thread(target=till.shop.reconcile, args=(report,)) for _ in range(4)]

@@ -305,7 +305,7 @@ def _suspended(
                 suspended=fit.look.line.amount.amount_minor,
                 acquirer_fees=fit.look.line.fees.total.amount_minor,
             ),
-            details=(("line", str(fit.look.line.number)), ("why", fit.difference.kind)),
+            details=(("line", str(fit.look.line.number)), ("why", str(fit.difference.kind))),
         )
         for fit in new
         if fit.difference is not None
