@@ -105,6 +105,18 @@ def a_month(pay: PayPlatform, shop: MerchantClient, bank: SimulatedBank, clock: 
         clock.advance(hours=3)
 
 
+def keep(folder: Path, statement: str, shop: MerchantClient) -> None:
+    """Leave the statement and the report where somebody will look for them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{MONTH}.md").write_text(statement, encoding="utf-8")
+    try:
+        page = report_html(shop, month=MONTH)
+    except ModuleNotFoundError:
+        print("The HTML report takes one thing more: pip install 'payplatform[report]'")
+    else:
+        (folder / f"{MONTH}.html").write_text(page, encoding="utf-8")
+
+
 def main(folder: Path | None) -> int:
     """Tell the month, and close its books; the exit code says whether they add up."""
     clock = FakeClock(datetime(2026, 5, 1, 9, tzinfo=UTC))
@@ -138,12 +150,9 @@ def main(folder: Path | None) -> int:
         print(f"still payable: {shop.payouts.payable('EUR')}")
         print()
         statement = statement_markdown(shop.ledger.statement(month=MONTH))
-        page = report_html(shop, month=MONTH)
         print(statement)
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{MONTH}.md").write_text(statement, encoding="utf-8")
-            (folder / f"{MONTH}.html").write_text(page, encoding="utf-8")
+            keep(folder, statement, shop)
 
         balances = shop.ledger.trial_balance()["EUR"]
         adds_up = sum(balances.values(), Money.zero("EUR")) == Money.zero("EUR")
