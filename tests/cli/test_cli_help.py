@@ -33,7 +33,17 @@ def test_there_are_all_the_commands() -> None:
     assert [
         *("demo", "init", "cards"),
         *("charge", "authorize", "capture", "void", "refund", "retry", "resume"),
-        *("list", "show", "disputes", "recover", "unresolved", "resolve", "reconcile", "doctor"),
+        *(
+            "list",
+            "show",
+            "disputes",
+            "recover",
+            "due",
+            "unresolved",
+            "resolve",
+            "reconcile",
+            "doctor",
+        ),
         *("vault", "ledger", "payouts", "statement", "chart", "report", "export"),
     ] == COMMANDS
 

@@ -67,3 +67,33 @@ def test_more_payouts_than_the_limit_are_said_to_be_there(shell: Shell) -> None:
     document = shell.json("payouts", "--limit", "1")
     assert [each["amount"]["amount"] for each in document["payouts"]] == ["20.00"]
     assert document["has_more"] is True
+
+
+def test_what_is_due_is_done_from_a_shell(shell: Shell) -> None:
+    assert "Nothing was due." in shell("due").out
+    shell.payment(amount="40")
+    settle_and_pay(shell)
+    with shell.platform() as pay:
+        first_at = datetime.now(UTC) - timedelta(minutes=1)
+        shell.shop(pay).payouts.set_plan(
+            minimum=Money("1", "EUR"), interval="daily", first_at=first_at
+        )
+
+    document = shell.json("due")
+    assert document["payouts"] == {"made": 1, "unclear": 0, "carried": 0}
+    assert document["disputes"] == {"reminded": 0, "answered": 0, "unanswered": 0}
+    assert document["recovered"]["examined"] == 0
+    assert [each["amount"]["amount"] for each in shell.json("payouts")["payouts"]] == ["40.00"]
+
+
+def test_a_payout_that_waits_is_told_in_words(shell: Shell) -> None:
+    shell.payment(amount="40")
+    with shell.platform() as pay:
+        first_at = datetime.now(UTC) - timedelta(minutes=1)
+        shell.shop(pay).payouts.set_plan(
+            minimum=Money("1", "EUR"), interval="daily", first_at=first_at
+        )
+    said = shell("due")
+    assert (said.code, said.err) == (0, "")
+    assert "1" in said.out
+    assert "wait for their next time" in said.out

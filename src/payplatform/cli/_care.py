@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-from attrs import frozen
-from rich.console import RenderableType
+from attrs import asdict, frozen
+from rich.console import Group, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from payplatform._domain.operations import Operation, OperationState
 from payplatform._engine.doctor import DoctorReport
+from payplatform._engine.due import DueReport
 from payplatform._engine.recovery import RecoveryReport
 from payplatform.banks.simulated import SimulatedBank
 from payplatform.cli import _forms
@@ -114,6 +115,41 @@ def _tell_round(session: Session, report: RecoveryReport) -> None:
         click.echo(json.dumps(_forms.recovery(report)))
     elif report != RecoveryReport():
         session.out.print(recovery_text(report))
+
+
+@click.command(epilog=examples("payplatform due"))
+@limit_option(1_000, words="At most so many of each sort.")
+@common_options("json", "db")
+@pass_session
+def due(session: Session, *, limit: int) -> Exit:
+    """Do whatever is due, for a cron job.
+
+    What recover does; answers to disputes that may not have arrived; reminders of deadlines for
+    evidence; payouts by plan. To run this often does no harm.
+    """
+    with session.platform(asks_bank=True) as (pay, _):
+        report = pay.run_due(limit=limit)
+    session.answer(_forms.due(report), _due_text(report))
+    return Exit.OK
+
+
+_DONE = {
+    "reminded": "deadlines for evidence told to be near, or to have passed",
+    "answered": "answers to disputes that the bank has, or has refused",
+    "unanswered": "answers to disputes of which nobody knows yet",
+    "made": "payouts made by plan",
+    "unclear": "payouts of which nobody knows yet: recover finds out",
+    "carried": "payouts by plan that wait for their next time",
+}
+
+
+def _due_text(report: DueReport) -> RenderableType:
+    counts = {**asdict(report.disputes), **asdict(report.payouts)}
+    rows = [(str(count), _DONE[name]) for name, count in counts.items() if count]
+    if not rows:
+        return recovery_text(report.recovered)
+    is_all = report.recovered == RecoveryReport()
+    return Group(*([] if is_all else [recovery_text(report.recovered)]), facts_grid(rows))
 
 
 _REPORTED = {

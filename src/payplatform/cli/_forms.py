@@ -22,6 +22,7 @@ from payplatform._domain.payments import Payment
 from payplatform._domain.payouts import Payout, PayoutPlan
 from payplatform._domain.records import Merchant
 from payplatform._engine.doctor import DoctorReport
+from payplatform._engine.due import DueReport
 from payplatform._engine.recovery import RecoveryReport
 from payplatform.reports import Figures
 
@@ -219,6 +220,15 @@ def merchant(value: Merchant) -> Form:
 def recovery(value: RecoveryReport) -> Form:
     """What a run of recovery found out."""
     return asdict(value)
+
+
+def due(value: DueReport) -> Form:
+    """What was due, and what came of it."""
+    return {
+        "recovered": recovery(value.recovered),
+        "disputes": asdict(value.disputes),
+        "payouts": asdict(value.payouts),
+    }
 
 
 def health(value: DoctorReport) -> Form:
