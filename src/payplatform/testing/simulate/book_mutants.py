@@ -12,7 +12,6 @@ from typing import Any, Final
 from payplatform._domain import decisions, dispute_steps, matching
 from payplatform._domain.disputes import HOLDINGS, Dispute
 from payplatform._domain.ledger import Account
-from payplatform._domain.messages import ReplyOutcome
 from payplatform._domain.payments import Facts
 from payplatform._domain.payouts import Payout, PayoutPlan, PayoutStatus
 from payplatform._domain.settlements import Settlement
@@ -58,11 +57,11 @@ def _held_whatever_is_left(after: Dispute, *_: object) -> int:
     return after.amount.amount_minor if HOLDINGS[after.state].held else 0
 
 
-def _refused_if_unclear(*given: Any) -> Any:
-    return _said(*given) or ReplyOutcome.DECLINED
+def _refused_if_unclear(*given: Any) -> bool:
+    return bool(_tell(*given))
 
 
-_said = disputes._said  # noqa: SLF001  # as above
+_tell = disputes.Disputes._tell  # noqa: SLF001  # as above
 
 
 BOOK_MUTANTS: Final = (
@@ -102,14 +101,9 @@ BOOK_MUTANTS: Final = (
         swaps=((dispute_steps, "_held", _held_whatever_is_left),),
     ),
     Mutant(
-        name="shortfall-forgotten",
-        words="a dispute that held too little is not looked at again when there is room",
-        swaps=((disputes.Disputes, "is_followed", lambda *_: True),),
-    ),
-    Mutant(
         name="lost-answer-is-refused",
         words="an answer to a dispute that got lost counts as refused",
-        swaps=((disputes, "_said", _refused_if_unclear),),
+        swaps=((disputes.Disputes, "_tell", _refused_if_unclear),),
     ),
     Mutant(
         name="forgery-heard",

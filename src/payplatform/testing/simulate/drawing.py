@@ -148,6 +148,7 @@ class _Drawing:
             family = chance.choice(_FAMILIES)
             possible = [fault for fault in possible if fault in family]
         few = chance.sample(possible, k=min(len(possible), chance.choice([1, 2, 4, 30])))
+        books = chance.choice([0.0, 0.0, 0.0, 1.0, 2.0])
         self._temper = _Temper(
             bank=chance.choice([0.0, 0.15, 0.3, 0.6]),
             commits=chance.choice([0.0, 0.0, 0.1, 0.3]),
@@ -155,14 +156,14 @@ class _Drawing:
             bursts=chance.choice([0.0, 0.2, 0.5]),
             waits=chance.choice(_WAITS),
             faults=few,
-            books=chance.choice([0.0, 0.0, 0.0, 1.0, 2.0]),
+            books=books,
         )
-        books = self._temper.books
         kinds = {
             _alone(self._pay): 4,
             self._follow_ups: 9,
             self._overtaken: 0.7,
             self._overtaken_recovery: 0.4,
+            self._arrived_late: 0.3,
             _alone(self._repeat): 3,
             _alone(self._recover): 3,
             _alone(self._go_on): chance.choice([2, 6]),
@@ -181,7 +182,8 @@ class _Drawing:
             self._settled_day: books,
             _alone(self._reconcile): books,
             _alone(self._plan): books / 4,
-            _alone(self._open_dispute): books,
+            _alone(self._open_dispute): books / 2,
+            self._disputed: books / 2,
             _alone(self._decide_dispute): books / 2,
             _alone(self._answer_dispute): books / 2,
         }
@@ -264,6 +266,18 @@ class _Drawing:
             GoOn(caller=-1),
         )
 
+    def _arrived_late(self) -> Sequence[Step]:
+        """A payment arrives after recovery has asked about it, and before it reverses it."""
+        return (
+            evolve(self._pay(), card="approves", trouble=Trouble(stops=(7,))),
+            Wait(seconds=61),
+            Recover(process=0, trouble=Trouble(stops=(self._chance.choice([5, 5, 5, 6]),))),
+            GoOn(caller=-2),
+            Wait(seconds=61),
+            Recover(process=1),
+            GoOn(caller=-1),
+        )
+
     def _follow_up(self, payment: int | None = None) -> FollowUp:
         verbs = _FOLLOWING if self._happens(0.75) else _OTHERS
         return FollowUp(
@@ -298,7 +312,7 @@ class _Drawing:
     def _recover(self) -> Recover:
         return Recover(process=self._process(), trouble=self._trouble())
 
-    def _hear(self) -> Step:
+    def _hear(self) -> Hear:
         return Hear(
             process=self._process(),
             notice=self._near(),
@@ -344,16 +358,7 @@ class _Drawing:
     def _paid_out(self) -> Sequence[Step]:
         """Something is sold, settled and paid out; somebody else may be first at that."""
         payout = evolve(self._pay_out(), amount_minor=None)
-        sold = evolve(
-            self._pay(),
-            merchant=payout.merchant,
-            currency=payout.currency,
-            verb="charge",
-            amount_minor=100,
-            card="approves",
-            payer="customer",
-            trouble=NO_TROUBLE,
-        )
+        sold = self._sale(payout.merchant, payout.currency)
         settled = evolve(self._reconcile(), merchant=payout.merchant, report=0, trouble=NO_TROUBLE)
         steps = (sold, Wait(seconds=86_400), settled)
         if self._happens(0.5):
@@ -412,11 +417,31 @@ class _Drawing:
     def _open_dispute(self) -> Step:
         return OpenDispute(payment=self._near(), amount_minor=self._chance.choice(_PARTS))
 
+    def _disputed(self) -> Sequence[Step]:
+        """Something is sold and disputed, and the merchant hears of it and answers."""
+        sold = self._sale(self._chance.randrange(3), self._chance.choice(_CURRENCIES))
+        disputed = OpenDispute(payment=0, amount_minor=self._chance.choice([None, 50, 1]))
+        heard = evolve(self._hear(), notice=-1, forged=False, trouble=NO_TROUBLE)
+        return (sold, disputed, heard, evolve(self._answer_dispute(), dispute=0))
+
+    def _sale(self, merchant: int, currency: str) -> Pay:
+        """One that goes well."""
+        return evolve(
+            self._pay(),
+            merchant=merchant,
+            currency=currency,
+            verb="charge",
+            amount_minor=100,
+            card="approves",
+            payer="customer",
+            trouble=NO_TROUBLE,
+        )
+
     def _decide_dispute(self) -> Step:
         outcome = self._chance.choice(["won", "lost", "reversed"])
         return DecideDispute(dispute=self._near(), outcome=outcome)
 
-    def _answer_dispute(self) -> Step:
+    def _answer_dispute(self) -> AnswerDispute:
         return AnswerDispute(
             process=self._process(),
             dispute=self._near(),
