@@ -14,17 +14,25 @@ from payplatform.testing.simulate import HONEST_FAULTS, MUTANTS, Mutant, Report,
 from payplatform.testing.simulate.__main__ import main
 from payplatform.testing.simulate.callers import Caller, Died
 from payplatform.testing.simulate.drawing import draw
-from payplatform.testing.simulate.mutants import mutant_named, planted
+from payplatform.testing.simulate.mutants import mutant_named
+from payplatform.testing.simulate.planting import planted
 from payplatform.testing.simulate.play import Outcome, play_in_memory
 from payplatform.testing.simulate.running import cut_down
 from payplatform.testing.simulate.shrinking import shrink
 from payplatform.testing.simulate.steps import (
+    AnswerDispute,
     Crash,
+    DecideDispute,
     FollowUp,
     GoOn,
+    Hear,
     History,
+    OpenDispute,
     Pay,
+    PayOut,
+    Plan,
     PowerCut,
+    Reconcile,
     Recover,
     Repeat,
     Step,
@@ -156,6 +164,55 @@ def test_the_power_fails_for_everybody() -> None:
     assert told(outcome)[:2] == ["Died", "Died"]
 
 
+def test_what_is_sold_is_settled_and_paid_out_once() -> None:
+    a_day = Wait(seconds=86_400)
+    report = Reconcile(process=0, merchant=0, report=0)
+    payout = PayOut(process=0, merchant=0, currency="EUR")
+    outcome = played(A_SALE, payout, a_day, payout, report, report, payout, payout)
+
+    assert outcome.violation is None
+    nothing = "NotAllowed (amount_below_minimum)"
+    assert told(outcome)[:7] == ["captured", nothing, nothing, "done", "done", "paid", nothing]
+
+
+def test_a_plan_pays_out_what_nobody_asks_for() -> None:
+    plan = Plan(process=0, merchant=0, currency="EUR", seconds=60)
+    outcome = played(
+        A_SALE,
+        plan,
+        Wait(seconds=86_400),
+        Reconcile(process=0, merchant=0, report=0),
+        Recover(process=1),
+        PayOut(process=0, merchant=0, currency="EUR"),
+    )
+
+    assert outcome.violation is None
+    assert told(outcome)[4] == "NotAllowed (amount_below_minimum)", "it is paid out already"
+
+
+def test_a_dispute_is_heard_of_and_answered() -> None:
+    answer = AnswerDispute(process=0, dispute=0)
+    outcome = played(
+        A_SALE,
+        OpenDispute(payment=0, amount_minor=60),
+        answer,
+        Hear(process=0, notice=0, forged=True),
+        Hear(process=0, notice=0),
+        answer,
+        DecideDispute(dispute=0, outcome="won"),
+        FollowUp(process=0, payment=0, verb="refund", amount_minor=60),
+    )
+
+    assert outcome.violation is None
+    assert told(outcome)[:4] == [
+        "captured",
+        "NotAuthentic (signature_invalid)",
+        "done",
+        "submitted",
+    ]
+    assert told(outcome)[4] == "NotAllowed (amount_exceeds_refundable)", "it is held until we hear"
+
+
 def test_a_stranger_finds_nothing() -> None:
     outcome = played(A_SALE, FollowUp(process=0, payment=0, verb="refund", stranger=True))
 
@@ -246,7 +303,7 @@ def test_a_history_that_fails_is_cut_down_to_the_shortest_story() -> None:
             assert play_in_memory(shorter).violation is None
     story = "\n".join(failure.story)
     assert "process 0: authorize 100 EUR" in story
-    assert "process 0: capture" in story
+    assert ": capture" in story or "it asks for capture" in story
     assert "broken: books: " in story
 
 

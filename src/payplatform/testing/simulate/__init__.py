@@ -12,7 +12,8 @@ with the bank's. The same seed plays the same histories to the byte, on every st
 
 from payplatform.testing.simulate import steps
 from payplatform.testing.simulate.drawing import HONEST_FAULTS
-from payplatform.testing.simulate.mutants import MUTANTS, Mutant
+from payplatform.testing.simulate.mutants import MUTANTS
+from payplatform.testing.simulate.planting import Mutant
 from payplatform.testing.simulate.play import Outcome, play_in_memory
 from payplatform.testing.simulate.running import Caught, Failure, Report, catch, simulate
 from payplatform.testing.simulate.steps import History

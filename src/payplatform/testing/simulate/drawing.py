@@ -17,16 +17,22 @@ from attrs import evolve, frozen
 from payplatform.banks.simulated import Fault
 from payplatform.testing.simulate.steps import (
     NO_TROUBLE,
+    AnswerDispute,
     Crash,
     Decide,
+    DecideDispute,
     Door,
     FollowUp,
     GoOn,
     Hear,
     History,
+    OpenDispute,
     Pay,
+    PayOut,
+    Plan,
     PowerCut,
     Publish,
+    Reconcile,
     Recover,
     Repeat,
     Skew,
@@ -100,6 +106,7 @@ class _Temper:
         bursts: that a follow-up comes several times at once.
         waits: how long may be waited, in seconds.
         faults: what may go wrong with a bank call.
+        books: that the books are at work: disputes, reports, payouts.
     """
 
     bank: float
@@ -108,6 +115,7 @@ class _Temper:
     bursts: float
     waits: Sequence[int]
     faults: Sequence[Fault]
+    books: float
 
 
 def draw(seed: int, number: int, faults: Collection[Fault] = HONEST_FAULTS) -> History:
@@ -140,6 +148,7 @@ class _Drawing:
             family = chance.choice(_FAMILIES)
             possible = [fault for fault in possible if fault in family]
         few = chance.sample(possible, k=min(len(possible), chance.choice([1, 2, 4, 30])))
+        books = chance.choice([0.0, 0.0, 0.0, 1.0, 2.0])
         self._temper = _Temper(
             bank=chance.choice([0.0, 0.15, 0.3, 0.6]),
             commits=chance.choice([0.0, 0.0, 0.1, 0.3]),
@@ -147,12 +156,14 @@ class _Drawing:
             bursts=chance.choice([0.0, 0.2, 0.5]),
             waits=chance.choice(_WAITS),
             faults=few,
+            books=books,
         )
         kinds = {
             _alone(self._pay): 4,
             self._follow_ups: 9,
             self._overtaken: 0.7,
             self._overtaken_recovery: 0.4,
+            self._arrived_late: 0.3,
             _alone(self._repeat): 3,
             _alone(self._recover): 3,
             _alone(self._go_on): chance.choice([2, 6]),
@@ -165,6 +176,16 @@ class _Drawing:
             _alone(self._skew): chance.choice([0, 0, 0, 1]),
             self._outage: 0.3,
             _alone(self._decide): 0.5,
+            self._payouts: books / 2,
+            self._paid_out: books / 2,
+            self._two_at_one_report: books / 5,
+            self._settled_day: books,
+            _alone(self._reconcile): books,
+            _alone(self._plan): books / 4,
+            _alone(self._open_dispute): books / 2,
+            self._disputed: books / 2,
+            _alone(self._decide_dispute): books / 2,
+            _alone(self._answer_dispute): books / 2,
         }
         self._kinds, self._weights = list(kinds), list(kinds.values())
 
@@ -245,6 +266,18 @@ class _Drawing:
             GoOn(caller=-1),
         )
 
+    def _arrived_late(self) -> Sequence[Step]:
+        """A payment arrives after recovery has asked about it, and before it reverses it."""
+        return (
+            evolve(self._pay(), card="approves", trouble=Trouble(stops=(7,))),
+            Wait(seconds=61),
+            Recover(process=0, trouble=Trouble(stops=(self._chance.choice([5, 5, 5, 6]),))),
+            GoOn(caller=-2),
+            Wait(seconds=61),
+            Recover(process=1),
+            GoOn(caller=-1),
+        )
+
     def _follow_up(self, payment: int | None = None) -> FollowUp:
         verbs = _FOLLOWING if self._happens(0.75) else _OTHERS
         return FollowUp(
@@ -279,11 +312,12 @@ class _Drawing:
     def _recover(self) -> Recover:
         return Recover(process=self._process(), trouble=self._trouble())
 
-    def _hear(self) -> Step:
+    def _hear(self) -> Hear:
         return Hear(
             process=self._process(),
             notice=self._near(),
             again=self._happens(0.3),
+            forged=self._happens(0.1),
             trouble=self._trouble(),
         )
 
@@ -313,6 +347,107 @@ class _Drawing:
 
     def _decide(self) -> Step:
         return Decide(process=self._process())
+
+    def _payouts(self) -> Sequence[Step]:
+        """One, or several of one balance at once."""
+        first = self._pay_out()
+        if not self._happens(self._temper.bursts):
+            return (first,)
+        return (first, evolve(first, process=self._process(), trouble=self._trouble()))
+
+    def _paid_out(self) -> Sequence[Step]:
+        """Something is sold, settled and paid out; somebody else may be first at that."""
+        payout = evolve(self._pay_out(), amount_minor=None)
+        sold = self._sale(payout.merchant, payout.currency)
+        settled = evolve(self._reconcile(), merchant=payout.merchant, report=0, trouble=NO_TROUBLE)
+        steps = (sold, Wait(seconds=86_400), settled)
+        if self._happens(0.5):
+            return (*steps, payout)
+        asleep = Trouble(stops=(self._chance.choice([3, 4, 5, 5, 6, 7]),))
+        return (*steps, evolve(payout, trouble=asleep), payout, GoOn(caller=-1))
+
+    def _pay_out(self) -> PayOut:
+        return PayOut(
+            process=self._process(),
+            merchant=self._chance.randrange(3),
+            currency=self._chance.choice(_CURRENCIES),
+            amount_minor=self._chance.choice([None, None, None, *_PARTS]),
+            trouble=self._trouble(),
+        )
+
+    def _two_at_one_report(self) -> Sequence[Step]:
+        """What is settled becomes known between two who reconcile the same report.
+
+        The one who knew less writes first, or last.
+        """
+        sold = evolve(self._pay(), verb="charge", amount_minor=100, trouble=Trouble(stops=(7,)))
+        one, other = (evolve(self._reconcile(), merchant=sold.merchant, report=0) for _ in range(2))
+        stops = Trouble(stops=(self._chance.choice([6, 7, 8, 8, 8, 9]),))
+        return (
+            sold,
+            Wait(seconds=86_400),
+            evolve(one, trouble=stops),
+            Recover(process=self._process()),
+            evolve(other, trouble=stops if self._happens(0.5) else NO_TROUBLE),
+            GoOn(caller=-2),
+            GoOn(caller=-1),
+        )
+
+    def _settled_day(self) -> Sequence[Step]:
+        """A day is over, and the bank's report comes in."""
+        return (Wait(seconds=86_400), evolve(self._reconcile(), report=0))
+
+    def _reconcile(self) -> Reconcile:
+        return Reconcile(
+            process=self._process(),
+            merchant=self._chance.randrange(3),
+            report=self._near(),
+            trouble=self._trouble(),
+        )
+
+    def _plan(self) -> Step:
+        return Plan(
+            process=self._process(),
+            merchant=self._chance.randrange(3),
+            currency=self._chance.choice(_CURRENCIES),
+            seconds=self._chance.choice([1, 3_600, 86_400]),
+            trouble=self._trouble(),
+        )
+
+    def _open_dispute(self) -> Step:
+        return OpenDispute(payment=self._near(), amount_minor=self._chance.choice(_PARTS))
+
+    def _disputed(self) -> Sequence[Step]:
+        """Something is sold and disputed, and the merchant hears of it and answers."""
+        sold = self._sale(self._chance.randrange(3), self._chance.choice(_CURRENCIES))
+        disputed = OpenDispute(payment=0, amount_minor=self._chance.choice([None, 50, 1]))
+        heard = evolve(self._hear(), notice=-1, forged=False, trouble=NO_TROUBLE)
+        return (sold, disputed, heard, evolve(self._answer_dispute(), dispute=0))
+
+    def _sale(self, merchant: int, currency: str) -> Pay:
+        """One that goes well."""
+        return evolve(
+            self._pay(),
+            merchant=merchant,
+            currency=currency,
+            verb="charge",
+            amount_minor=100,
+            card="approves",
+            payer="customer",
+            trouble=NO_TROUBLE,
+        )
+
+    def _decide_dispute(self) -> Step:
+        outcome = self._chance.choice(["won", "lost", "reversed"])
+        return DecideDispute(dispute=self._near(), outcome=outcome)
+
+    def _answer_dispute(self) -> AnswerDispute:
+        return AnswerDispute(
+            process=self._process(),
+            dispute=self._near(),
+            accepts=self._happens(0.3),
+            trouble=self._trouble(),
+        )
 
     def _trouble(self) -> Trouble:
         temper, chance = self._temper, self._chance

@@ -26,9 +26,11 @@ from payplatform._domain.operations import (
     OperationState,
 )
 from payplatform._domain.payments import Payment
+from payplatform._domain.payouts import Payout
 from payplatform._domain.records import PaymentMethod
+from payplatform._domain.settlements import Settlement
 from payplatform._engine.pages import all_records
-from payplatform.banks.simulated import TEST_CARDS, Fault, Position
+from payplatform.banks.simulated import TEST_CARDS, Fault, LineKind, Position
 from payplatform.errors import (
     BankUnavailable,
     Conflict,
@@ -79,7 +81,7 @@ _CARD_NUMBER = re.compile("|".join(card.number for card in TEST_CARDS))
 _LEGAL = {(state, after) for (state, _), after in TRANSITIONS.items()} | {
     (state, state) for state in OperationState
 }
-_FACTS = ("authorized", "captured", "voided", "expired", "refunded")
+_FACTS = ("authorized", "captured", "voided", "expired", "refunded", "disputed")
 _NOTHING_DONE = (NotAllowed, NotFound, InvalidRequest)
 _NOTHING_SENT = (StorageUnavailable, VaultError)
 _TAKES = {
@@ -98,8 +100,26 @@ class _Kept:
     state: OperationState
 
 
+def require_orderly(caller: Caller) -> None:
+    """What moves no money of a cardholder ends well, or in an error of ours.
+
+    Raises:
+        Violation: it ended otherwise.
+    """
+    told = caller.told
+    if told is None or told.is_death or not isinstance(told.value, BaseException):
+        return
+    if not isinstance(told.value, PayPlatformError):
+        raise Violation("told", f"the call ended in {told.value!r}")
+
+
 class Judge:
-    """Watches one world."""
+    """Watches one world.
+
+    Attributes:
+        excused: what the bank broke a promise about: payments, payouts, payment methods.
+        published: ids of events that were handed on.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -110,10 +130,10 @@ class Judge:
         self._answers: dict[str, str] = {}
         self._subjects: dict[str, str] = {}
         self._went_back: set[str] = set()
-        self._excused: set[str] = set()
+        self.excused: set[str] = set()
         self.published: set[str] = set()
         self._problem: Violation | None = None
-        world.commits = self._note
+        world.commits.append(self._note)
         world.asked = self._note_asked
 
     # -- after each step
@@ -158,7 +178,7 @@ class Judge:
             self._require_refused(told.value, caller)
         elif isinstance(told.value, PayPlatformError):
             self._check_error(told.value, operation, caller)
-        elif isinstance(told.value, Payment | PaymentMethod):
+        elif isinstance(told.value, Payment | PaymentMethod | Payout):
             self._check_answer(told.value, operation)
         else:
             raise Violation("told", f"the call ended in {told.value!r}")
@@ -195,7 +215,7 @@ class Judge:
         if fault is Fault.TAKE_BACK:
             self._went_back.add(subject_id)
         if fault is not None and not is_harmless(fault, self._world.bank.capabilities):
-            self._excused.add(subject_id)
+            self.excused.add(subject_id)
 
     def _blame(self, rule: str, text: str) -> None:
         self._problem = self._problem or Violation(rule, text)
@@ -212,7 +232,7 @@ class Judge:
             disputes=list(all_records(storage, payment.merchant_id, Dispute, disputed)),
         ):
             raise Violation(finding.rule, f"{finding.record_id}: {finding.text}")
-        if payment.id in self._excused:
+        if payment.id in self.excused:
             return
         self._check_reservations(payment)
         for operation in operations:
@@ -271,7 +291,7 @@ class Judge:
         if operation is None or error.operation_id != operation.id:
             raise Violation("told", f"told {error.code} of an operation that is not there")
 
-    def _check_answer(self, value: Payment | PaymentMethod, operation: Operation | None) -> None:
+    def _check_answer(self, value: Subject, operation: Operation | None) -> None:
         """It was kept at some time, to be told again. A sleeper may tell of what was true then."""
         if operation is None:
             raise Violation("told", "told an answer, and there is no operation")
@@ -287,10 +307,10 @@ class Judge:
 
         What a bank took back later was true when it was told.
         """
-        if operation.subject_id in self._excused:
+        if operation.subject_id in self.excused:
             return
         before = self._answers.setdefault(operation.id, answer)
-        if before != answer:
+        if before != answer and not self._is_as_good(operation, before, answer):
             raise Violation("told", f"one caller was told {before}, and another {answer}")
         effects = self._effects(operation)
         if answer != "yes" and operation.kind is OperationKind.RESUME:
@@ -299,6 +319,14 @@ class Judge:
             return
         if effects != (answer == "yes"):
             raise Violation("told", f"told {answer}, and the bank did it {effects} times")
+
+    def _is_as_good(self, operation: Operation, before: str, answer: str) -> bool:
+        """Whether both mean that no money moved, of what the bank had done and then took back.
+
+        Whoever asked later was told no by the bank, whoever had asked first has its yes: a person
+        decides that it came to nothing.
+        """
+        return operation.subject_id in self._went_back and "yes" not in (before, answer)
 
     def _effects(self, operation: Operation) -> int | None:
         """How often money moved for it at the bank; None where none ever does."""
@@ -339,7 +367,7 @@ class Judge:
         """
         excused = 0
         for payment in self._payments():
-            if payment.id in self._excused:
+            if payment.id in self.excused:
                 excused += 1
                 continue
             theirs = self._positions(self._operations(payment))
@@ -356,7 +384,8 @@ class Judge:
             Violation: it has.
         """
         for line in self._world.bank.statement():
-            if not self._states.get(line.operation_id):
+            is_dispute = line.kind is LineKind.DISPUTE
+            if not (is_dispute or self._states.get(line.operation_id)):
                 raise Violation("unknown money", f"a {line.kind} at the bank is not in our books")
 
     def require_published(self) -> None:
@@ -373,10 +402,14 @@ class Judge:
         """Everything that was written, merchant by merchant, newest subject first."""
         storage = self._world.storage
         for merchant_id in self._world.merchants:
-            payments = [p.id for p in all_records(storage, merchant_id, Payment)]
-            methods = [m.id for m in all_records(storage, merchant_id, PaymentMethod)]
-            for subject_id in (*payments, *methods):
-                yield from storage.events(merchant_id, subject_id)
+            subjects: tuple[Subject | Settlement, ...] = (
+                *all_records(storage, merchant_id, Payment),
+                *all_records(storage, merchant_id, PaymentMethod),
+                *all_records(storage, merchant_id, Payout),
+                *all_records(storage, merchant_id, Settlement),
+            )
+            for subject in subjects:
+                yield from storage.events(merchant_id, subject.id)
 
     def digest(self) -> bytes:
         """A hash of every event, to the byte.

@@ -7,13 +7,11 @@ one pass would let the real one pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any, Final
-from unittest.mock import patch
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 import payplatform._engine.exchange as exchange_module
 import payplatform._engine.recovery as recovery_module
@@ -33,37 +31,9 @@ from payplatform._engine.recovery import Recovery
 from payplatform.errors import BankUnavailable, CommitUncertain, Conflict
 from payplatform.storage import _opening
 from payplatform.storage.memory import MemoryStorage, _put
+from payplatform.testing.simulate.book_mutants import BOOK_MUTANTS
+from payplatform.testing.simulate.planting import Mutant
 from payplatform.testing.simulate.world import card_named
-
-
-@frozen(kw_only=True)
-class Mutant:
-    """One planted defect.
-
-    Attributes:
-        name: what it is called.
-        words: what is wrong.
-        storage: on which store it shows.
-        swaps: what is put in the place of what: the owner, the attribute, and the new value.
-    """
-
-    name: str
-    words: str
-    storage: str = "memory"
-    swaps: tuple[tuple[object, Any, object], ...]
-
-
-@contextmanager
-def planted(mutant: Mutant | None) -> Iterator[None]:
-    """Have the defect for as long as the block lasts; None: have none."""
-    with ExitStack() as undo:
-        for owner, name, value in mutant.swaps if mutant else ():
-            if isinstance(owner, dict):
-                undo.enter_context(patch.dict(owner, {name: value}))
-            else:
-                undo.enter_context(patch.object(owner, name, value))
-        yield
-
 
 # -- in the store ----------------------------------------------------------------------------------
 
@@ -387,6 +357,7 @@ MUTANTS: Final = (
         words="a store finds a record whoever's it is",
         swaps=((MemoryStorage, "get", _get_of_anybody),),
     ),
+    *BOOK_MUTANTS,
 )
 """Every planted defect."""
 

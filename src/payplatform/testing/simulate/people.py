@@ -1,4 +1,4 @@
-"""The people in a history: the cardholder, and whoever resolves what needs review.
+"""The people in a history: the cardholder and their bank, and whoever resolves what needs review.
 
 Law of this file: a person knows the bank's statement, and may ask the bank to reverse something;
 they know nothing of how we came to where we are.
@@ -6,11 +6,13 @@ they know nothing of how we came to where we are.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
 from attrs import evolve
 
 from payplatform._domain.messages import reversal_of
+from payplatform._domain.money import Money
 from payplatform._domain.operations import Operation, OperationKind
 from payplatform.banks.simulated import LineKind, LineState, SimulatedBank
 from payplatform.errors import ErrorCode, NotAllowed
@@ -22,6 +24,47 @@ def take_challenge(bank: SimulatedBank, handle: str, *, passes: bool) -> None:
         bank.complete_challenge(handle, succeed=passes)
     except LookupError:
         return
+
+
+def dispute(
+    bank: SimulatedBank, operations: Iterable[Operation], amount_minor: int | None
+) -> str | None:
+    """Be the cardholder's bank: dispute the first of these that it can.
+
+    What was approved in part is left alone: it has to be reversed, and with a dispute about it no
+    person could put it right.
+
+    Args:
+        bank: where.
+        operations: what may be disputed.
+        amount_minor: how much; None for all there is.
+
+    Returns:
+        The bank's id of the dispute; None where nothing can be disputed.
+    """
+    moved = {(line.operation_id, line.amount) for line in bank.statement()}
+    for operation in operations:
+        currency = operation.amount.currency
+        amount = None if amount_minor is None else Money.minor(amount_minor, currency)
+        if (operation.id, operation.amount) not in moved:
+            continue
+        with suppress(LookupError):
+            return bank.disputes.open(operation.merchant_id, operation.id, amount)
+    return None
+
+
+def decide_dispute(bank: SimulatedBank, dispute_id: str, outcome: str) -> None:
+    """Be the cardholder's bank: decide a dispute, if the money is still there."""
+    with suppress(LookupError):
+        if outcome == "reversed":
+            bank.disputes.reverse(dispute_id)
+        else:
+            bank.disputes.decide(dispute_id, merchant_wins=outcome == "won")
+
+
+def forged(raw: bytes, headers: Mapping[str, str]) -> tuple[bytes, Mapping[str, str]]:
+    """Be somebody who has seen a message of the bank, and has it say something else."""
+    return raw.replace(b"approved", b"declined") + b" ", headers
 
 
 def decide(bank: SimulatedBank, operation: Operation, resolve: Callable[..., Operation]) -> str:

@@ -17,24 +17,32 @@ from payplatform._domain.cards import Brand
 from payplatform._domain.money import Money
 from payplatform._domain.operations import OperationKind, OperationState
 from payplatform._domain.payments import Payment
-from payplatform._domain.records import PaymentMethod
 from payplatform.errors import PayPlatformError
 from payplatform.ports import BankNotice
+from payplatform.testing.simulate.accountant import Accountant
+from payplatform.testing.simulate.bookkeeping import Bookkeeping
 from payplatform.testing.simulate.callers import Caller
-from payplatform.testing.simulate.judge import Ask, Judge, Violation
+from payplatform.testing.simulate.crowd import Crowd
+from payplatform.testing.simulate.judge import Ask, Judge, Violation, require_orderly
 from payplatform.testing.simulate.people import decide, take_challenge
 from payplatform.testing.simulate.steps import (
     NO_TROUBLE,
+    AnswerDispute,
     Crash,
     Decide,
+    DecideDispute,
     Door,
     FollowUp,
     GoOn,
     Hear,
     History,
+    OpenDispute,
     Pay,
+    PayOut,
+    Plan,
     PowerCut,
     Publish,
+    Reconcile,
     Recover,
     Repeat,
     Skew,
@@ -126,10 +134,11 @@ class _Game:
         self.steps = 0
         self.excused = 0
         self.journal: list[str] = []
+        self._accountant = Accountant(world)
+        self._crowd = Crowd(world, self.journal)
+        self._books = Bookkeeping(world, self._crowd, self._accountant)
         self._asks: list[Ask] = []
         self._heard: list[BankNotice] = []
-        self._callers = 0
-        self._asleep: list[tuple[Caller, Callable[[Caller], None]]] = []
 
     def take(self, step: Step) -> None:
         """Let one thing happen, and look at what came of it.
@@ -140,7 +149,16 @@ class _Game:
         self.steps += 1
         self.journal.append(f"{self.steps}. {step}")
         self._act(step)
+        self.check()
+
+    def check(self) -> None:
+        """Look at all that was touched since the last time.
+
+        Raises:
+            Violation: a rule is broken.
+        """
         self.judge.check()
+        self._accountant.check()
 
     def finish(self, *, wakes: bool) -> None:
         """Let everything come to its end, fairly: nothing goes wrong any more.
@@ -153,10 +171,10 @@ class _Game:
             process.skew = timedelta(0)
         self.world.set_door(is_open=True)
         if wakes:
-            self._wake_all()
+            self._crowd.wake_all(self.check)
         else:
             for number in range(len(self.world.processes)):
-                self._crash(number)
+                self._crowd.crash(number)
         self._settle()
         self.judge.require_settled()
         self._decide(0)
@@ -164,10 +182,12 @@ class _Game:
         self._decide(0)
         # What was captured too late, or never, lapses at the bank and here.
         self.world.clock.advance(days=8)
-        self._recover(0, NO_TROUBLE)
+        self._settle()
         self._require_nothing_open()
         self.judge.require_known()
         self.excused = self.judge.require_agreement()
+        self._books.close()
+        self._accountant.require_agreement(self.judge.excused)
         self._repeat_all()
         self._publish_all()
         report = self.world.processes[0].pay.doctor()
@@ -177,10 +197,7 @@ class _Game:
 
     def end_all(self) -> None:
         """End every caller that still stands still, whatever it would do."""
-        for process in self.world.processes:
-            process.life.is_over = True
-        for caller, _ in self._asleep:
-            caller.go_on(None)
+        self._crowd.end_all()
 
     # -- the steps
 
@@ -201,11 +218,11 @@ class _Game:
             case Publish():
                 self._publish(step)
             case GoOn():
-                self._go_on(step)
+                self._crowd.go_on(step.caller, step.calls)
             case Crash():
-                self._crash(step.process)
+                self._crowd.crash(step.process)
             case PowerCut():
-                self._cut_power(step.seed)
+                self._crowd.cut_power(step.seed)
             case Wait():
                 self.world.clock.advance(seconds=step.seconds)
             case Skew():
@@ -214,6 +231,18 @@ class _Game:
                 self.world.set_door(is_open=step.is_open)
             case Decide():
                 self._decide(step.process)
+            case PayOut():
+                self._pay_out(step)
+            case Plan():
+                self._books.plan(step)
+            case Reconcile():
+                self._books.reconcile(step)
+            case OpenDispute():
+                self._books.open_dispute(step, self._payments())
+            case DecideDispute():
+                self._books.decide_dispute(step)
+            case AnswerDispute():
+                self._books.answer_dispute(step)
 
     def _pay(self, step: Pay) -> None:
         merchant_id = _pick(self.world.merchants, step.merchant)
@@ -266,6 +295,16 @@ class _Game:
             take_challenge(self.world.bank, payment.action.url, passes=step.passes)
         return {}
 
+    def _pay_out(self, step: PayOut) -> None:
+        merchant_id = _pick(self.world.merchants, step.merchant)
+        about: tuple[object, ...] = (step.currency,)
+        other: tuple[object, ...] = ("USD",)
+        if step.amount_minor is not None:
+            about = (Money.minor(step.amount_minor, step.currency),)
+            other = (Money.minor(step.amount_minor + 1, step.currency),)
+        verb = ("payouts", "sweep" if step.amount_minor is None else "create")
+        self._ask(step, merchant_id, verb=verb, about=about, other=other, given={})
+
     def _verify(self, step: Verify) -> None:
         merchant_id = _pick(self.world.merchants, step.merchant)
         method_id = self.world.method(merchant_id, step.card, of_guest=False)
@@ -280,7 +319,7 @@ class _Game:
 
     def _ask(
         self,
-        step: Pay | FollowUp | Verify,
+        step: Pay | FollowUp | Verify | PayOut,
         merchant_id: str,
         *,
         verb: tuple[str, str],
@@ -303,11 +342,13 @@ class _Game:
             otherwise=lambda process: call(process, other),
         )
         self._asks.append(ask)
-        self._start(
+        self._crowd.start(
             step.process, lambda: ask.make(step.process), step.trouble, self._judging(ask, step)
         )
 
-    def _judging(self, ask: Ask, step: Pay | FollowUp | Verify) -> Callable[[Caller], None]:
+    def _judging(
+        self, ask: Ask, step: Pay | FollowUp | Verify | PayOut
+    ) -> Callable[[Caller], None]:
         """How to look at what is told: a stranger to the payment is to be told nothing of it."""
         is_strange = isinstance(step, FollowUp) and step.stranger and len(self.world.merchants) > 1
         return self.judge.told_stranger if is_strange else partial(self.judge.told, ask)
@@ -320,7 +361,7 @@ class _Game:
         if step.otherwise and known is None:
             return
         make = ask.otherwise if step.otherwise else ask.make
-        self._start(
+        self._crowd.start(
             step.process,
             lambda: make(step.process),
             step.trouble,
@@ -329,9 +370,9 @@ class _Game:
 
     def _recover(self, process: int, trouble: Trouble) -> None:
         def recover() -> object:
-            return self.world.processes[process].pay.recover(limit=10_000)
+            return self.world.processes[process].pay.run_due(limit=10_000)
 
-        self._start(process, recover, trouble, self._require_orderly)
+        self._crowd.start(process, recover, trouble, require_orderly)
 
     def _hear(self, step: Hear) -> None:
         """The bank's post comes: signed where it is new, and as read before where it is not."""
@@ -340,6 +381,10 @@ class _Game:
         if not notices:
             return
         notice = _pick(notices, step.notice)
+        if step.forged:
+            if signed:
+                self._books.hear_forged(step, *_pick(list(signed.values()), step.notice))
+            return
 
         def hear() -> None:
             door = self.world.processes[step.process].pay.notices
@@ -350,7 +395,7 @@ class _Game:
             self._heard.append(notice)
             self.world.bank.acknowledge(notice.id)
 
-        self._start(step.process, hear, step.trouble, self._require_orderly)
+        self._crowd.start(step.process, hear, step.trouble, require_orderly)
 
     def _publish(self, step: Publish) -> None:
         def publish() -> None:
@@ -359,7 +404,7 @@ class _Game:
             self.judge.published.update(event.id for event in waiting)
             events.mark_published(waiting)
 
-        self._start(step.process, publish, step.trouble, self._require_orderly)
+        self._crowd.start(step.process, publish, step.trouble, require_orderly)
 
     def _decide(self, process: int) -> None:
         """A person needs the bank, and decides when nothing can be on its way any more.
@@ -369,7 +414,7 @@ class _Game:
         """
         if self.world.is_bank_down:
             return
-        self._wake_all()
+        self._crowd.wake_all(self.check)
         self.world.clock.advance(hours=1)
         self.world.bank.deliver_late()
         pay = self.world.processes[process].pay
@@ -383,73 +428,6 @@ class _Game:
             outcome = decide(self.world.bank, operation, resolve)
             self.journal.append(f"   resolved: the {operation.kind.noun} {outcome}")
 
-    # -- callers
-
-    def _start(
-        self,
-        process: int,
-        call: Callable[[], object],
-        trouble: Trouble,
-        ended: Callable[[Caller], None],
-    ) -> None:
-        self._callers += 1
-        caller = Caller(self._callers, self.world.processes[process].life, call, trouble)
-        with self.world.turn_of(caller):
-            has_ended = caller.run()
-        self._after(caller, ended, has_ended=has_ended)
-
-    def _go_on(self, step: GoOn) -> None:
-        if not self._asleep:
-            return
-        caller, ended = self._asleep.pop(step.caller % len(self._asleep))
-        with self.world.turn_of(caller):
-            has_ended = caller.go_on(step.calls)
-        self._after(caller, ended, has_ended=has_ended)
-
-    def _after(self, caller: Caller, ended: Callable[[Caller], None], *, has_ended: bool) -> None:
-        if not has_ended:
-            self.journal.append(f"   caller {caller.number} stands still")
-            self._asleep.append((caller, ended))
-            return
-        self.journal.append(f"   caller {caller.number} was told: {_said(caller)}")
-        ended(caller)
-
-    def _crash(self, process: int) -> None:
-        life = self.world.processes[process].life
-        life.is_over = True
-        self._end_callers()
-        self.world.restart(process)
-
-    def _cut_power(self, seed: int) -> None:
-        for process in self.world.processes:
-            process.life.is_over = True
-        self._end_callers()
-        self.world.cut_power(seed)
-
-    def _end_callers(self) -> None:
-        """Let those who have died with their process come to their end."""
-        asleep, self._asleep = self._asleep, []
-        for caller, ended in asleep:
-            if not caller.is_doomed:
-                self._asleep.append((caller, ended))
-                continue
-            with self.world.turn_of(caller):
-                caller.go_on(None)
-            self._after(caller, ended, has_ended=True)
-
-    def _wake_all(self) -> None:
-        while self._asleep:
-            self._go_on(GoOn(caller=0))
-            self.judge.check()
-
-    def _require_orderly(self, caller: Caller) -> None:
-        """What moves no money ends well, or in an error of ours."""
-        told = caller.told
-        if told is None or told.is_death or not isinstance(told.value, BaseException):
-            return
-        if not isinstance(told.value, PayPlatformError):
-            raise Violation("told", f"the call ended in {told.value!r}")
-
     # -- the end
 
     def _settle(self) -> None:
@@ -458,7 +436,7 @@ class _Game:
             self.world.clock.advance(_ROUND)
             self._hear_all()
             self._recover(0, NO_TROUBLE)
-            self.judge.check()
+            self.check()
             if not (self.world.bank.notices() or self._is_recoverable() or self._waits()):
                 return
 
@@ -470,9 +448,9 @@ class _Game:
         return any(o.state is not OperationState.NEEDS_REVIEW for o in self.judge.unresolved())
 
     def _waits(self) -> bool:
-        """Whether a notice is looked at again before the last round is over."""
-        over_at = self.world.clock() + _ROUND
-        return bool(self.world.storage.due_notices(over_at, limit=1))
+        """Whether a notice or a dispute is looked at again before the last round is over."""
+        storage, over_at = self.world.storage, self.world.clock() + _ROUND
+        return bool(storage.due_notices(over_at, limit=1) or storage.due_disputes(over_at, limit=1))
 
     def _require_nothing_open(self) -> None:
         for operation in self.judge.unresolved():
@@ -516,23 +494,6 @@ _VERBS: Final = {OperationKind.SALE: "retry", OperationKind.AUTHORIZE: "retry"}
 def _another_id(id_: str) -> str:
     """An id of the same kind that nothing has."""
     return f"{id_.partition('_')[0]}_{'0' * 26}"
-
-
-def _said(caller: Caller) -> str:
-    """What a caller was told, in a few words."""
-    value = caller.told.value if caller.told else None
-    match value:
-        case Payment():
-            replayed = " (replayed)" if value.replayed else ""
-            return f"{value.status}{replayed}"
-        case PaymentMethod():
-            return "verified"
-        case PayPlatformError():
-            return f"{type(value).__name__} ({value.code})"
-        case BaseException():
-            return type(value).__name__
-        case _:
-            return "done"
 
 
 def _pick(things: Sequence[T], place: int) -> T:

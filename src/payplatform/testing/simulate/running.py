@@ -25,7 +25,7 @@ from payplatform.banks.simulated import Fault
 from payplatform.ports import Storage
 from payplatform.storage.sqlite import SQLiteStorage
 from payplatform.testing.simulate.drawing import HONEST_FAULTS, draw
-from payplatform.testing.simulate.mutants import Mutant, planted
+from payplatform.testing.simulate.planting import Mutant, planted
 from payplatform.testing.simulate.play import Outcome, play
 from payplatform.testing.simulate.shrinking import shrink
 from payplatform.testing.simulate.steps import History

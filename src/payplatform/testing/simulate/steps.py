@@ -168,7 +168,7 @@ class Repeat:
 
 @frozen(kw_only=True)
 class Recover:
-    """A run of recovery."""
+    """A run of recovery, and of whatever else is due."""
 
     process: int
     trouble: Trouble = NO_TROUBLE
@@ -184,16 +184,134 @@ class Hear:
     Attributes:
         notice: which, counted from the oldest that is not acknowledged; or from all.
         again: whether one that was acknowledged may be handed in once more.
+        forged: whether somebody else wrote it, who has seen one of the bank's.
     """
 
     process: int
     notice: int
     again: bool = False
+    forged: bool = False
     trouble: Trouble = NO_TROUBLE
 
     def __str__(self) -> str:
         again = ", maybe heard before," if self.again else ""
-        return f"process {self.process}: hear notice {self.notice}{again} of the bank{self.trouble}"
+        whose = "somebody who forges notices" if self.forged else "the bank"
+        return f"process {self.process}: hear notice {self.notice}{again} of {whose}{self.trouble}"
+
+
+@frozen(kw_only=True)
+class PayOut:
+    """The merchant is paid out, with a new key.
+
+    Attributes:
+        amount_minor: None for all that is payable.
+    """
+
+    process: int
+    merchant: int
+    currency: str
+    amount_minor: int | None = None
+    trouble: Trouble = NO_TROUBLE
+
+    def __str__(self) -> str:
+        amount = "all there is in" if self.amount_minor is None else f"{self.amount_minor}"
+        return (
+            f"process {self.process}: pay {amount} {self.currency} out to merchant "
+            f"{self.merchant}{self.trouble}"
+        )
+
+
+@frozen(kw_only=True)
+class Plan:
+    """The merchant is to be paid out every day from here on.
+
+    Attributes:
+        seconds: until the first time.
+    """
+
+    process: int
+    merchant: int
+    currency: str
+    seconds: int
+    trouble: Trouble = NO_TROUBLE
+
+    def __str__(self) -> str:
+        return (
+            f"process {self.process}: pay {self.currency} out to merchant {self.merchant} every "
+            f"day, first in {self.seconds} seconds{self.trouble}"
+        )
+
+
+@frozen(kw_only=True)
+class Reconcile:
+    """A report of the bank is laid beside the books: any of those there are, in any order.
+
+    Attributes:
+        report: which of those that tell of anything, counted back from the latest.
+    """
+
+    process: int
+    merchant: int
+    report: int
+    trouble: Trouble = NO_TROUBLE
+
+    def __str__(self) -> str:
+        return (
+            f"process {self.process}: reconcile report {-1 - self.report} of merchant "
+            f"{self.merchant}{self.trouble}"
+        )
+
+
+@frozen(kw_only=True)
+class OpenDispute:
+    """The cardholder's bank disputes what was taken for a payment.
+
+    Attributes:
+        payment: which, counted back from the newest.
+        amount_minor: None for all there is.
+    """
+
+    payment: int
+    amount_minor: int | None = None
+
+    def __str__(self) -> str:
+        amount = "all" if self.amount_minor is None else f"{self.amount_minor}"
+        return f"the cardholder's bank disputes {amount} of payment {-1 - self.payment}"
+
+
+@frozen(kw_only=True)
+class DecideDispute:
+    """The cardholder's bank decides a dispute, maybe otherwise than before, or takes it back.
+
+    Attributes:
+        dispute: which, counted back from the newest.
+        outcome: `won` or `lost` by the merchant, or `reversed`.
+    """
+
+    dispute: int
+    outcome: str
+
+    def __str__(self) -> str:
+        return f"the cardholder's bank has dispute {-1 - self.dispute} {self.outcome}"
+
+
+@frozen(kw_only=True)
+class AnswerDispute:
+    """The merchant says something to a dispute.
+
+    Attributes:
+        dispute: which, counted back from the newest.
+        accepts: whether it lets the money go, or submits evidence.
+    """
+
+    process: int
+    dispute: int
+    accepts: bool = False
+    trouble: Trouble = NO_TROUBLE
+
+    def __str__(self) -> str:
+        verb = "accept" if self.accepts else "submit evidence to"
+        return f"process {self.process}: {verb} dispute {-1 - self.dispute}{self.trouble}"
 
 
 @frozen(kw_only=True)
@@ -284,8 +402,20 @@ class Decide:
         return f"process {self.process}: a person resolves what needs review"
 
 
-Call = Pay | FollowUp | Verify | Repeat | Recover | Hear | Publish
-Step = Call | GoOn | Crash | PowerCut | Wait | Skew | Door | Decide
+Call = (
+    Pay
+    | FollowUp
+    | Verify
+    | Repeat
+    | Recover
+    | Hear
+    | Publish
+    | PayOut
+    | Plan
+    | Reconcile
+    | AnswerDispute
+)
+Step = Call | GoOn | Crash | PowerCut | Wait | Skew | Door | Decide | OpenDispute | DecideDispute
 
 
 @frozen(kw_only=True)

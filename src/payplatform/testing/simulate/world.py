@@ -7,10 +7,10 @@ Nothing here judges.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -18,6 +18,7 @@ from attrs import evolve
 
 from payplatform._domain.cards import Card
 from payplatform._domain.fees import FeeRate
+from payplatform.banks.settlement_files import read_report
 from payplatform.banks.simulated import FAULTS, FULL_CAPABILITIES, Call, Fault, SimulatedBank
 from payplatform.client import PayPlatform
 from payplatform.errors import CommitUncertain, Conflict, StorageBusy, StorageUnavailable
@@ -30,12 +31,13 @@ from payplatform.ports import (
     Changes,
     KeyService,
     RequestKind,
+    SettlementReport,
     Storage,
 )
 from payplatform.storage.memory import MemoryStorage
 from payplatform.testing.cards import NamedCards
 from payplatform.testing.disk import Loss, recording_disk
-from payplatform.testing.repeatable import FakeClock, SeededIds
+from payplatform.testing.repeatable import START, FakeClock, SeededIds
 from payplatform.testing.simulate.callers import Caller
 from payplatform.testing.simulate.steps import StoreFault
 
@@ -76,6 +78,8 @@ def is_harmless(fault: Fault, bank: BankCapabilities) -> bool:
 
 
 _TICK: Final = timedelta(milliseconds=1)
+# Nobody asks a bank for more than six days, and a bank remembers for seven at least.
+_LONGEST_SLEEP: Final = timedelta(hours=20)
 _CARDS: Final = NamedCards.from_table()
 
 
@@ -217,7 +221,7 @@ class World:
         storage: the store as nobody meddles with it, to look at.
         running: the caller whose turn it is; None while the world is set up or looked at.
         struck: how often each fault has struck.
-        commits: called with whatever is committed, once it is.
+        commits: each is called with whatever is committed, once it is.
         asked: called with each operation id that the bank is asked about, and what goes wrong.
     """
 
@@ -230,7 +234,7 @@ class World:
         self.is_bank_down = False
         self.running: Caller | None = None
         self.struck: Counter[str] = Counter()
-        self.commits: Callable[[Changes], None] = _nothing
+        self.commits: list[Callable[[Changes], None]] = []
         self.asked: Callable[[str, Fault | None], None] = _nothing
         self.storage = shelf.open()
         self.processes = [Process(self), Process(self)]
@@ -238,6 +242,8 @@ class World:
         self.merchants = [pay.merchants.create(name=f"M{n}").id for n in range(merchants)]
         for merchant_id in self.merchants:
             pay.merchants.set_fees(merchant_id, rates=_RATES)
+        self._reports: dict[str, list[SettlementReport]] = defaultdict(list)
+        self._reported_until: dict[str, date] = {}
         self._methods: dict[tuple[str, str, bool], str] = {}
         self._customers: dict[str, str] = {}
 
@@ -248,6 +254,17 @@ class World:
             with self.turn_of(None):
                 self._methods[place] = self._new_method(merchant_id, card, of_guest=of_guest)
         return self._methods[place]
+
+    def reports(self, merchant_id: str) -> Sequence[SettlementReport]:
+        """The bank's reports on the days that are over, but for empty ones, oldest first."""
+        day, found = self._reported_until.get(merchant_id, START.date()), self._reports[merchant_id]
+        while day < self.clock().date():
+            report = read_report(self.bank.settlement_report(merchant_id, day))
+            if report.lines:
+                found.append(report)
+            day += timedelta(days=1)
+        self._reported_until[merchant_id] = day
+        return found
 
     def set_door(self, *, is_open: bool) -> None:
         """Let the bank take connections, or refuse them."""
@@ -286,8 +303,12 @@ class World:
         """Whoever runs comes to a port call, which takes a little time."""
         if self.running is not None:
             self.running.meet()
-            self.clock.advance(_TICK)
+            self.tick()
         return self.running
+
+    def tick(self) -> None:
+        """Let so little time pass that nothing falls due, for no two things happen at once."""
+        self.clock.advance(_TICK)
 
     def strike(self, fault: Fault | StoreFault) -> None:
         """Count a fault that strikes."""
@@ -363,21 +384,23 @@ class _StorePort(_Port):
 
     def _keep(self, changes: Changes) -> None:
         self._port.commit(changes)  # type: ignore[union-attr]  # this port is a store
-        self._world.commits(changes)
+        for note in self._world.commits:
+            note(changes)
 
 
 class _BankPort(_Port):
     """The bank: its answers may go wrong.
 
-    A bank that remembers can be reached by whoever wakes up after any time. To one that does not,
-    no adapter may send later than it promises to its caller.
+    A bank that remembers can be reached by whoever wakes up while it does. To one that does not, no
+    adapter may send later than it promises to its caller.
     """
 
     def send(self, request: BankRequest, *, timeout_s: float) -> BankReply:
         world = self._world
-        latest = world.clock() + timedelta(seconds=timeout_s)
+        is_kept = remembers(world.bank.capabilities)
+        latest = world.clock() + (_LONGEST_SLEEP if is_kept else timedelta(seconds=timeout_s))
         caller = world.meet()
-        if world.clock() > latest and not remembers(world.bank.capabilities):
+        if world.clock() > latest:
             raise TimeoutError("it is too late to send this")
         is_reversal = request.kind is RequestKind.REVERSAL
         self._strike(caller, Call.REVERSAL if is_reversal else Call.SEND, request.operation_id)
