@@ -38,7 +38,9 @@ def draw(figures: Sequence[Figure], file: Path) -> None:
         reached = [part >= least for part, least in zip(parts, wanted, strict=True)]
         drawn = panel.barh(places, parts, color=[_REACHED if each else _MISSED for each in reached])
         panel.scatter(wanted, places, marker="|", s=300, color="black", label="wanted")
-        panel.bar_label(drawn, [f"{part:.0%}" for part in parts], padding=4)
+        panel.bar_label(
+            drawn, [f"{part:.0%}" for part in parts], label_type="center", color="white"
+        )
         panel.set_yticks(places, [name for name, _, _ in bars])
         panel.invert_yaxis()
         panel.set_xlim(0, max(*parts, *wanted) * 1.15)
