@@ -469,6 +469,22 @@ def test_a_bank_that_has_forgotten_an_answer_is_asked_before_it_counts_as_refuse
     till.close()
 
 
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_a_bank_that_says_it_knows_of_no_answer_has_not_refused_it(answer: str, till: Till) -> None:
+    """It was sent one just now: what it says proves nothing, and it is sent again."""
+    _, dispute, _ = disputed(till)
+    till.watched.instead = lambda request: BankReply(
+        operation_id=request.operation_id, outcome=ReplyOutcome.NOT_FOUND
+    )
+    with pytest.raises(OutcomeUnknown):
+        ANSWERS[answer](till, dispute.id)
+    till.watched.instead = lambda _: None
+    till.advance(minutes=1)
+
+    assert till.pay.run_due().disputes == DisputeLooks(answered=1)
+    both_agree(till)
+
+
 def test_an_answer_that_the_bank_refuses_leaves_the_dispute_open(till: Till) -> None:
     """It was decided at the bank, and the notice of it is on its way."""
     payment, dispute, case = disputed(till)

@@ -7,7 +7,7 @@ until it is known whether the bank has it. A deadline moves no money; only the b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
@@ -228,10 +228,11 @@ class Disputes:
         within_s = self._exchange.settings.timeout_s if timeout_s is None else timeout_s
         request = answer_to(dispute, answer)
         said = _said(answer, lambda: bank.send(request, timeout_s=within_s))
-        if said is ReplyOutcome.DECLINED and bank.capabilities.inquiry_by_operation_id:
-            whose = dispute.merchant_id
-            said = _said(answer, lambda: bank.inquire(whose, answer.id, timeout_s=within_s))
-        return None if said is None else _TAKEN.get(said)
+        if said is not ReplyOutcome.DECLINED or not bank.capabilities.inquiry_by_operation_id:
+            return _TAKEN.get(said)
+        whose = dispute.merchant_id
+        known = _said(answer, lambda: bank.inquire(whose, answer.id, timeout_s=within_s))
+        return False if known is ReplyOutcome.NOT_FOUND else _TAKEN.get(known)
 
     def _ended(self, dispute: Dispute, answer: DisputeAnswer, *, taken: bool) -> Dispute:
         """The dispute, once it is stored what the bank said to an answer."""
@@ -291,10 +292,9 @@ class Disputes:
         return timedelta(seconds=self._exchange.settings.evidence_reminder_s)
 
 
-_TAKEN: Final = {
+_TAKEN: Final[Mapping[ReplyOutcome | None, bool]] = {
     ReplyOutcome.APPROVED: True,
     ReplyOutcome.DECLINED: False,
-    ReplyOutcome.NOT_FOUND: False,
 }
 
 
