@@ -15,6 +15,7 @@ from payplatform import (
     BankUnavailable,
     Conflict,
     ErrorCode,
+    InvalidRequest,
     Money,
     NotAllowed,
     NotFound,
@@ -231,6 +232,27 @@ def test_what_is_due_of_all_merchants_is_paid_by_the_platforms_own_run(till: Til
     assert [payout.amount for payout in till.shop.payouts.list()] == [eur("100")]
     assert list(other.payouts.list()) == []
     assert other.payouts.plan("EUR").next_at == START + timedelta(hours=23)
+
+
+@pytest.mark.parametrize("form", ["scheduled-payout/{}/{}", "scheduled_payout_{}_{}"])
+def test_no_key_of_the_merchants_own_holds_up_what_is_due(till: Till, form: str) -> None:
+    till.shop.payouts.set_plan(minimum=eur("1"), interval="daily", first_at=START)
+    settled(till, "100")
+    key = form.format("EUR", f"{START:%Y-%m-%dT%H:%M:%S.%f}")
+    till.sold("5", idempotency_key=key)
+
+    assert till.pay.run_due().payouts == PayoutLooks(made=1)
+    assert till.shop.operations.find(idempotency_key=key) is not None
+
+
+def test_the_key_of_what_is_due_is_none_that_a_caller_could_give(till: Till) -> None:
+    till.shop.payouts.set_plan(minimum=eur("1"), interval="daily", first_at=START)
+    settled(till, "100")
+    (payout,) = till.shop.payouts.run_due()
+    key = till.shop.operations.get(payout.operation_id).idempotency_key
+    with pytest.raises(InvalidRequest) as refused:
+        till.shop.operations.find(idempotency_key=key)
+    assert refused.value.field == "idempotency_key"
 
 
 def test_what_came_due_later_than_asked_about_is_not_paid(till: Till) -> None:

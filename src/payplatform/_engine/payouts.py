@@ -142,11 +142,14 @@ class Payouts:
         return PayoutLooks(**counts)
 
     def _made(self, plan: PayoutPlan) -> tuple[str, Payout | None]:
-        """Make a payout that is due, and what became of it. Its key follows from its plan."""
+        """Make a payout that is due, and what became of it.
+
+        Its key follows from its plan. No caller can have taken it: theirs have no spaces.
+        """
         command = Command(
             verb=Verb.PAYOUT,
             merchant_id=plan.merchant_id,
-            idempotency_key=f"scheduled-payout/{plan.currency}/{plan.next_at:%Y-%m-%dT%H:%M:%S.%f}",
+            idempotency_key=f"scheduled payout {plan.currency} {plan.next_at:%Y-%m-%dT%H:%M:%S.%f}",
             currency=plan.currency,
         )
         became, payout = "made", None
