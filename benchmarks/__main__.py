@@ -48,8 +48,16 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def _table(figure: Figure) -> Table:
-    table = Table(title=figure.name, title_justify="left", min_width=90)
-    for head in ("", "a second", "slowest to fastest", "p99 ms", "payplatform to it", "wanted"):
+    table = Table(title=figure.name, title_justify="left", min_width=100)
+    for head in (
+        "",
+        "a second",
+        "slowest to fastest",
+        "p99 ms",
+        "processor µs",
+        "payplatform to it",
+        "wanted",
+    ):
         table.add_column(head, justify="right" if head else "left")
     ours, wanted = figure.results.get(OURS), {each.floor: each.part for each in figure.targets}
     for name, result in figure.results.items():
@@ -59,7 +67,8 @@ def _table(figure: Figure) -> Table:
             name,
             f"{result.rate:,.0f}",
             f"{slowest:,.0f} to {fastest:,.0f}",
-            f"{result.p99_s * 1000:,.2f}",
+            f"{result.p99_s * 1000:,.1f}",
+            f"{result.processor_s * 1e6:,.0f}",
             part,
             f"{wanted[name]:.0%}" if name in wanted else "",
         )
@@ -88,6 +97,7 @@ def _form(figure: Figure) -> dict[str, Any]:
                 "per_second": result.rate,
                 "slowest_and_fastest": result.spread,
                 "p99_ms": result.p99_s * 1000,
+                "processor_us": result.processor_s * 1e6,
                 "payplatform_to_it": None if ours is None else ours.of(result),
             }
             for name, result in figure.results.items()

@@ -196,11 +196,11 @@ def bytes_of_a_payment(folder: Path) -> Mapping[str, float]:
 
 
 def _sizes(file: Path) -> dict[str, int]:
-    """The bytes that are in use for each table and index."""
+    """The bytes of the pages of each table and index."""
     copy = file.with_suffix(".copy")
     with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
-        names = target.execute("SELECT name, sum(pgsize - unused) FROM dbstat GROUP BY name")
+        names = target.execute("SELECT name, sum(pgsize) FROM dbstat GROUP BY name")
         sizes = {str(name): int(size) for name, size in names}
     copy.unlink()
     return sizes
