@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeAlias
 
 import pytest
@@ -33,6 +35,7 @@ from payplatform.errors import (
     PayPlatformError,
     StorageBusy,
 )
+from payplatform.storage import _sharing
 from payplatform.storage._sharing import Sharing
 from payplatform.storage._transactions import Work, work_of
 from payplatform.storage.sqlite import SQLiteStorage
@@ -69,9 +72,9 @@ class HeldBack:
 
 
 def wait_for(waiting: int, sharing: Sharing) -> None:
-    """Until so many are in the queue."""
+    """Until so many are in the queue, but for those that are being written."""
     for _ in range(LONGEST_S * 1_000):
-        if len(sharing._waiting) == waiting:
+        if len(sharing._waiting) - len(sharing._together) == waiting:
             return
         threading.Event().wait(0.001)
     raise AssertionError("they never came")
@@ -261,6 +264,74 @@ def test_who_was_written_by_somebody_interrupted_is_told_that_nobody_knows() -> 
     assert [type(failure) for failure in failures[2:]] == [CommitUncertain] * 3
     assert len({id(failure) for failure in failures[2:]}) == 3
     assert held.together == [1, 4]
+
+
+LINES = Path(_sharing.__file__).read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [at for at, text in enumerate(LINES, 1) if text.startswith("        ") and '"""' not in text],
+)
+def test_wherever_a_leader_is_interrupted_nobody_waits_for_ever(line: int) -> None:
+    """Each is told: that it was written only if it was, and who comes later is written."""
+    written: list[Work] = []
+
+    def write(works: Sequence[Work]) -> Sequence[None]:
+        written.extend(works)
+        return [None] * len(works)
+
+    held = HeldBack(write)
+    sharing = Sharing(held)
+    works = [a_work(number) for number in range(1, 6)]
+
+    def lead_and_be_interrupted() -> None:
+        sys.settrace(interrupt_at(line))
+        try:
+            sharing.write(works[1])
+        finally:
+            sys.settrace(None)
+
+    with ThreadPoolExecutor(5) as threads:
+        told = [threads.submit(sharing.write, works[0])]
+        held.wait_until_it_has_begun()
+        told.append(threads.submit(lead_and_be_interrupted))
+        wait_for_or_until_done(1, sharing, told[1])
+        for work in works[2:]:
+            before = len(sharing._waiting)
+            told.append(threads.submit(sharing.write, work))
+            wait_for(before + 1 - len(sharing._together), sharing)
+        held.may_go_on.release(9)
+        for work, each in zip(works, told, strict=True):
+            failure = each.exception(LONGEST_S)
+            assert failure is not None or work in written
+        last = threads.submit(sharing.write, a_work(9))
+        assert last.result(LONGEST_S) is None
+
+
+def interrupt_at(line: int) -> Callable[..., Any]:
+    """A trace that raises once, at a line of the module."""
+    is_armed = True
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal is_armed
+        if frame.f_code.co_filename != _sharing.__file__:
+            return None
+        if event == "line" and frame.f_lineno == line and is_armed:
+            is_armed = False
+            raise KeyboardInterrupt
+        return trace
+
+    return trace
+
+
+def wait_for_or_until_done(waiting: int, sharing: Sharing, told: Future[None]) -> None:
+    """Until so many are in the queue, or the one that was to come is interrupted already."""
+    for _ in range(LONGEST_S * 1_000):
+        if told.done() or len(sharing._waiting) - len(sharing._together) == waiting:
+            return
+        threading.Event().wait(0.001)
+    raise AssertionError("it never came")
 
 
 def test_what_the_writer_raises_is_the_failure_of_each() -> None:

@@ -5,8 +5,11 @@ The first to come leads: it writes what is waiting, its own with it, in one tran
 each what became of its own. Who came meanwhile has one among them to lead the next. There is no
 thread for this and no waiting for company: who is alone writes at once.
 
-Law of this file: nobody is told before it is so, and nobody is left without being told, whatever
-is raised where. Who waited for a leader that was interrupted is told that nobody knows.
+Law of this file: nobody is told before it is so, and nobody waits for ever, whatever is
+raised where. A thread may be interrupted between any two steps, so none of them is relied on. What
+is waiting, and what is being written, stand here and not with a thread; who leads holds a lock,
+which is let go of however its thread leaves; who waits looks from time to time whether anybody
+still leads. Of what a leader had taken up and not told, nobody knows what became.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from copy import copy
-from itertools import chain, repeat
+from itertools import islice
 from typing import Final
 from weakref import WeakSet
 
@@ -29,26 +32,34 @@ _MOST: Final = 128
 """How many works at most are written at once: nobody waits for more than these and the next."""
 
 
+_LOOKS_EVERY_S: Final = 1.0
+"""How often who waits looks whether anybody leads."""
+
+
 @define(eq=False)
 class _Waiting:
     """A work on its way.
 
     Attributes:
-        leads: whether its thread is to write what is waiting.
         is_done: whether what became of it is known: it failed, if there is a failure.
-        told: held until one of the two is so.
+        told: held, until its thread is to look what there is for it.
     """
 
     work: Work
-    leads: bool = False
     is_done: bool = False
     failure: PayPlatformError | None = None
     told: threading.Lock = field(factory=threading.Lock)
 
     def ends(self, failure: PayPlatformError | None) -> None:
-        """Tell what became of it. Each thread raises an exception of its own."""
-        self.failure, self.is_done = copy(failure), True
-        self.told.release()
+        """Tell what became of it, unless it is told. Each thread raises a failure of its own."""
+        if not self.is_done:
+            self.failure, self.is_done = copy(failure), True
+        self.wake()
+
+    def wake(self) -> None:
+        """Let its thread look."""
+        if self.told.locked():
+            self.told.release()
 
 
 _Write = Callable[[Sequence[Work]], Sequence[PayPlatformError | None]]
@@ -70,8 +81,9 @@ class Sharing:
     def start(self) -> None:
         """With nobody waiting, and nobody leading."""
         self._lock = threading.Lock()
+        self._leading = threading.Lock()
         self._waiting: deque[_Waiting] = deque()
-        self._has_leader = False
+        self._together: Sequence[_Waiting] = ()
 
     def write(self, work: Work) -> None:
         """Write a work, alone or with others'. It is on the disk when this returns.
@@ -84,42 +96,67 @@ class Sharing:
         try:
             with self._lock:
                 self._waiting.append(mine)
-                mine.leads, self._has_leader = not self._has_leader, True
-            if not mine.leads:
-                mine.told.acquire()
-            if mine.leads:
-                self._lead()
-        finally:
-            self._leave(mine)
+            self._see_it_done(mine)
+        except BaseException:
+            self._withdraw(mine)
+            raise
         if mine.failure is not None:
             raise mine.failure
 
-    def _lead(self) -> None:
-        """Write what is waiting, which the leader's own is the first of."""
-        with self._lock:
-            together = [self._waiting.popleft() for _ in range(min(_MOST, len(self._waiting)))]
-        failures: Sequence[PayPlatformError | None] = ()
-        try:
-            failures = self._write([each.work for each in together])
-        except PayPlatformError as error:
-            failures = [error] * len(together)
-        finally:
-            unknown = CommitUncertain("whoever was writing it was interrupted")
-            for each, failure in zip(together, chain(failures, repeat(unknown)), strict=False):
-                each.ends(failure)
-
-    def _leave(self, mine: _Waiting) -> None:
-        """Let the next one lead, if this one did; be waiting no more, if it was interrupted."""
-        with self._lock:
-            if not mine.is_done and mine in self._waiting:
-                self._waiting.remove(mine)
-            if not mine.leads:
+    def _see_it_done(self, mine: _Waiting) -> None:
+        """Wait for whoever leads, or lead."""
+        while not mine.is_done:
+            if self._leading.locked():
+                mine.told.acquire(timeout=_LOOKS_EVERY_S)
+            if mine.is_done:
                 return
-            self._has_leader = bool(self._waiting)
-            if self._has_leader:
-                following = self._waiting[0]
-                following.leads = True
-                following.told.release()
+            try:
+                with self._leading:
+                    if not mine.is_done:
+                        self._lead()
+            finally:
+                self._wake_the_next()
+
+    def _lead(self) -> None:
+        """Write what is waiting, and tell each what became of its own."""
+        # There is something to settle only if whoever led before could not do it.
+        self._settle()
+        try:
+            with self._lock:
+                self._together = tuple(islice(self._waiting, _MOST))
+            for each, failure in zip(self._together, self._written(), strict=True):
+                each.ends(failure)
+        finally:
+            self._settle()
+
+    def _written(self) -> Sequence[PayPlatformError | None]:
+        if not self._together:
+            return ()
+        try:
+            return self._write([each.work for each in self._together])
+        except PayPlatformError as error:
+            return [error] * len(self._together)
+
+    def _settle(self) -> None:
+        """Have nobody being written. Who was has come first, and stands first among the waiting."""
+        with self._lock:
+            for each in self._together:
+                if not each.is_done:
+                    each.ends(CommitUncertain("whoever was writing it was interrupted"))
+            while self._waiting and self._waiting[0].is_done:
+                self._waiting.popleft()
+            self._together = ()
+
+    def _wake_the_next(self) -> None:
+        with self._lock:
+            if self._waiting:
+                self._waiting[0].wake()
+
+    def _withdraw(self, mine: _Waiting) -> None:
+        """Take back what nobody has taken up."""
+        with self._lock:
+            if mine in self._waiting and mine not in self._together:
+                self._waiting.remove(mine)
 
 
 _all: WeakSet[Sharing] = WeakSet()

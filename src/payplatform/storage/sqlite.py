@@ -88,7 +88,8 @@ class SQLiteStorage:
 
     Args:
         path: the file; created, with its folder, where it is missing.
-        busy_timeout_s: how long a call waits for others who hold the file, in seconds.
+        busy_timeout_s: how long a transaction waits for other processes that hold the file, in
+            seconds. Of many threads that commit at once, each also waits for the one before.
         journal_mode: `wal`, for a local disk. `delete` does without a log and without memory that
             is shared between processes, and is several times slower.
         chain_key: 32 random bytes that the links of the chains are made with from the first one
