@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from attrs import field, frozen
@@ -104,7 +105,7 @@ class OneFile:
         return begin
 
 
-def one_thread(folder: Path, *, rounds: int) -> Figure:
+def one_thread(folder: Path, rounds: int) -> Figure:
     """A charge with everything on, one after the other."""
     file = OneFile(folder, "charge", at_once=100)
     return Figure(
@@ -114,7 +115,7 @@ def one_thread(folder: Path, *, rounds: int) -> Figure:
     )
 
 
-def whole_life(folder: Path, *, rounds: int) -> Figure:
+def whole_life(folder: Path, rounds: int) -> Figure:
     """Authorize, capture, refund and read one payment."""
     file = OneFile(folder, "whole_life", at_once=40)
     return Figure(
@@ -124,7 +125,7 @@ def whole_life(folder: Path, *, rounds: int) -> Figure:
     )
 
 
-def many_threads(folder: Path, threads: int, *, rounds: int) -> Figure:
+def many_threads(folder: Path, rounds: int, *, threads: int) -> Figure:
     """Charges of many threads at once, which share the wait for the disk."""
     file = OneFile(folder, "charge", at_once=threads * 6)
     contestants = [
@@ -142,7 +143,7 @@ def many_threads(folder: Path, threads: int, *, rounds: int) -> Figure:
     )
 
 
-def slow_bank(folder: Path, threads: int, latency_s: float, *, rounds: int) -> Figure:
+def slow_bank(folder: Path, rounds: int, *, threads: int, latency_s: float) -> Figure:
     """Charges of many threads behind a slow bank: what its latency allows is the limit."""
     shop = Shop(SQLiteStorage(folder / "slow.db", busy_timeout_s=_BUSY_S), latency_s=latency_s)
     pause = threading.Event()
@@ -159,7 +160,7 @@ def slow_bank(folder: Path, threads: int, latency_s: float, *, rounds: int) -> F
     )
 
 
-def tokenize(folder: Path, *, rounds: int) -> Figure:
+def tokenize(folder: Path, rounds: int) -> Figure:
     """Cards replaced by tokens, in memory."""
     del folder
     shop, card = Shop(MemoryStorage()), Card("4242 4242 4242 4242", "12/40")
@@ -168,7 +169,7 @@ def tokenize(folder: Path, *, rounds: int) -> Figure:
     return Figure(name="tokenize, in memory", results=in_turns([ours], rounds=rounds))
 
 
-def imported(folder: Path, *, rounds: int) -> Figure:
+def imported(folder: Path, rounds: int) -> Figure:
     """How long an import takes, in a process of its own."""
 
     def importing(module: str) -> Contestant:
@@ -207,13 +208,13 @@ def _sizes(file: Path) -> dict[str, int]:
 
 
 FIGURES: Mapping[str, Callable[[Path, int], Figure]] = {
-    "charge": lambda folder, rounds: one_thread(folder, rounds=rounds),
-    "life": lambda folder, rounds: whole_life(folder, rounds=rounds),
-    "threads-32": lambda folder, rounds: many_threads(folder, 32, rounds=rounds),
-    "threads-64": lambda folder, rounds: many_threads(folder, 64, rounds=rounds),
-    "slow-bank": lambda folder, rounds: slow_bank(folder, 64, 0.05, rounds=rounds),
-    "tokenize": lambda folder, rounds: tokenize(folder, rounds=rounds),
-    "import": lambda folder, rounds: imported(folder, rounds=rounds),
+    "charge": one_thread,
+    "life": whole_life,
+    "threads-32": partial(many_threads, threads=32),
+    "threads-64": partial(many_threads, threads=64),
+    "slow-bank": partial(slow_bank, threads=64, latency_s=0.05),
+    "tokenize": tokenize,
+    "import": imported,
 }
 """Each figure by the name that it is asked for."""
 
