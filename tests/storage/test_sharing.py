@@ -71,10 +71,17 @@ class HeldBack:
         assert self.begun.acquire(timeout=LONGEST_S)
 
 
-def wait_for(waiting: int, sharing: Sharing) -> None:
-    """Until so many are in the queue, but for those that are being written."""
+def wait_for(waiting: int, sharing: Sharing, *, unless: Future[None] | None = None) -> None:
+    """Until so many are in the queue, but for those that are being written.
+
+    Args:
+        waiting: how many.
+        sharing: whose queue.
+        unless: one that may have ended before it came there.
+    """
     for _ in range(LONGEST_S * 1_000):
-        if len(sharing._waiting) - len(sharing._together) == waiting:
+        has_ended = unless is not None and unless.done()
+        if has_ended or len(sharing._waiting) - len(sharing._together) == waiting:
             return
         threading.Event().wait(0.001)
     raise AssertionError("they never came")
@@ -296,7 +303,7 @@ def test_wherever_a_leader_is_interrupted_nobody_waits_for_ever(line: int) -> No
         told = [threads.submit(sharing.write, works[0])]
         held.wait_until_it_has_begun()
         told.append(threads.submit(lead_and_be_interrupted))
-        wait_for_or_until_done(1, sharing, told[1])
+        wait_for(1, sharing, unless=told[1])
         for work in works[2:]:
             before = len(sharing._waiting)
             told.append(threads.submit(sharing.write, work))
@@ -323,15 +330,6 @@ def interrupt_at(line: int) -> Callable[..., Any]:
         return trace
 
     return trace
-
-
-def wait_for_or_until_done(waiting: int, sharing: Sharing, told: Future[None]) -> None:
-    """Until so many are in the queue, or the one that was to come is interrupted already."""
-    for _ in range(LONGEST_S * 1_000):
-        if told.done() or len(sharing._waiting) - len(sharing._together) == waiting:
-            return
-        threading.Event().wait(0.001)
-    raise AssertionError("it never came")
 
 
 def test_what_the_writer_raises_is_the_failure_of_each() -> None:
