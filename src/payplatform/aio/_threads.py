@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -111,6 +112,8 @@ class Threads:
         if self._began_in != os.getpid():
             self._began_in = os.getpid()
             self._made = _Crew(self._most)
+            # A platform that is forgotten instead of closed leaves no threads behind.
+            weakref.finalize(self, self._made.end)
         return self._made
 
 
