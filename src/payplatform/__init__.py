@@ -27,6 +27,7 @@ from payplatform._engine.payouts import PayoutLooks
 from payplatform._engine.recovery import RecoveryReport
 from payplatform._engine.settings import Settings
 from payplatform._engine.vault_reports import ImportReport, RotationReport, VaultStatus
+from payplatform._version import __version__
 from payplatform.client import MerchantClient, PayPlatform
 from payplatform.errors import (
     BankUnavailable,
@@ -47,8 +48,6 @@ from payplatform.errors import (
 if TYPE_CHECKING:
     from payplatform.aio import AsyncMerchantClient as AsyncMerchantClient
     from payplatform.aio import AsyncPayPlatform as AsyncPayPlatform
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Account",

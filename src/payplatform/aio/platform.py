@@ -33,7 +33,7 @@ from payplatform.aio.rooms import (
 from payplatform.client.platform import MerchantClient, PayPlatform, require_ports
 from payplatform.ports import AsyncBank, Bank, KeyService, Limiter, Storage
 
-_THREADS = 8
+_THREADS = 16
 """More of them take from each other what one processor core can do; fewer share fewer commits."""
 
 

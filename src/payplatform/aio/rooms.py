@@ -137,6 +137,8 @@ class AsyncJournal(AsyncRoom[Journal]):
 class AsyncAudit(AsyncRoom[Audit]):
     """`Audit`, awaited."""
 
+    head = awaited_verb(Audit.head)
+    verify = awaited_verb(Audit.verify)
     entries = streamed_verb(Audit.entries)
 
 
@@ -146,6 +148,7 @@ class AsyncMerchantVault(AsyncRoom[MerchantVault]):
     status = awaited_verb(MerchantVault.status)
     rotate_data_key = awaited_verb(MerchantVault.rotate_data_key)
     rotate_fingerprint_key = awaited_verb(MerchantVault.rotate_fingerprint_key)
+    rotate_master_key = awaited_verb(MerchantVault.rotate_master_key)
     run = awaited_verb(MerchantVault.run)
     retire = awaited_verb(MerchantVault.retire)
     export = awaited_verb(MerchantVault.export)

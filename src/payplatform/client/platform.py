@@ -21,6 +21,7 @@ from payplatform._engine.due import DueReport
 from payplatform._engine.reconciling import Progress as LinesTold
 from payplatform._engine.recovery import RecoveryReport
 from payplatform._engine.settings import Settings
+from payplatform._version import __version__
 from payplatform.client._room import a_caller, a_count, a_time
 from payplatform.client.audit import Audit, Journal
 from payplatform.client.customers import Customers
@@ -310,8 +311,6 @@ class PayPlatform:
         Returns:
             For each of "payplatform", "storage", "bank", "keys" and "limiter", names and values.
         """
-        from payplatform import __version__
-
         engine = self._engine()
         return {
             "payplatform": {"version": __version__},
