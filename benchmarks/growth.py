@@ -121,11 +121,9 @@ class Seed:
             self._last = shop.charge(_KEY)
             added = [_added(some, before) for some in _rows_in(file)]
         shop.pay.close()
-        known = _ids_in(before)
-        new = sorted(id_ for id_ in _ids_in(added) if id_ not in known)
-        self._names = {id_: another(id_, _NUMBER, at) for at, id_ in enumerate(new)} | {
-            _KEY: _NUMBER
-        }
+        new = sorted(_ids_in(added) - _ids_in(before))
+        self._names = {id_: another(id_, _NUMBER, at) for at, id_ in enumerate(new)}
+        self._names[_KEY] = _NUMBER
         self._again = [(some, list(_again(some, self._names))) for some in added if some.rows]
 
     def copy(self, payments: int) -> Grown:
@@ -326,12 +324,9 @@ def figures(grown: Sequence[Grown], rounds: int) -> Iterator[Figure]:
     shops = {each.name: GrownShop(each) for each in grown}
     fewest, *_, most = shops
     for name, do in DOINGS.items():
-        contestants = [
-            Contestant(size, partial(_doing, do, shop), 1, _AT_ONCE) for size, shop in shops.items()
-        ]
         yield Figure(
             name=f"{name}, as the file grows",
-            results=in_turns(contestants, rounds=rounds),
+            results=in_turns([_contestant(each, do) for each in shops.items()], rounds=rounds),
             targets=[Target(floor=fewest, part=_FLAT)],
             ours=most,
         )
@@ -339,11 +334,9 @@ def figures(grown: Sequence[Grown], rounds: int) -> Iterator[Figure]:
         shop.pay.close()
 
 
-def _doing(
-    do: Callable[[GrownShop, int], object], shop: GrownShop, numbers: range
-) -> Callable[[int], object]:
-    del numbers
-    return partial(do, shop)
+def _contestant(sized: tuple[str, GrownShop], do: Callable[[GrownShop, int], object]) -> Contestant:
+    size, shop = sized
+    return Contestant(size, lambda _: partial(do, shop), 1, _AT_ONCE)
 
 
 # -- what it takes of the memory -------------------------------------------------------------------
