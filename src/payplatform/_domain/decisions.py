@@ -329,7 +329,6 @@ def _operation(
     return Operation(
         id=world.new_id("op"),
         merchant_id=command.merchant_id,
-        subject_id=world.new_id(subject) if isinstance(subject, str) else subject.id,
         kind=kind,
         state=OperationState.IN_FLIGHT,
         amount=amount,
@@ -340,6 +339,7 @@ def _operation(
         final=kind is OperationKind.CAPTURE and (command.final or not world.bank.multi_capture),
         stored_credential=None if method is None else _stored_credential(command, method),
         card_fingerprint=None if method is None else method.fingerprint,
+        subject_id=world.new_id(subject) if isinstance(subject, str) else subject.id,
         created_at=world.now,
         updated_at=world.now,
         lease_until=lease_until,
