@@ -37,9 +37,9 @@ test-services: .venv/dev.stamp ## Run the tests that need more than pip brings (
 bench: .venv/dev.stamp ## Measure against raw floors (BENCH="--only charge --rounds 20 --json figures.json")
 	$(BIN)/python -m benchmarks $(BENCH)
 
-simulate: .venv/dev.stamp ## Play histories in which everything goes wrong (HISTORIES=20000 STORAGE=sqlite SEED=7)
+simulate: .venv/dev.stamp ## Play histories in which everything goes wrong (HISTORIES=20000 STORAGE=sqlite FACE=async SEED=7)
 	$(BIN)/python -m payplatform.testing.simulate --histories $(or $(HISTORIES),2000) \
-		--storage $(or $(STORAGE),memory) $(if $(SEED),--seed $(SEED))
+		--storage $(or $(STORAGE),memory) --face $(or $(FACE),blocking) $(if $(SEED),--seed $(SEED))
 
 mutants: .venv/dev.stamp ## See that the simulator catches each planted defect
 	$(BIN)/python -m payplatform.testing.simulate --mutants --seed $(or $(SEED),1) --histories 5000
