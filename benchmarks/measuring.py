@@ -24,7 +24,7 @@ class Round:
     """What was done in one go.
 
     Attributes:
-        took_s: how long each thing took, in seconds, shortest first.
+        took_s: how long each thing took, in seconds.
         in_all_s: how long all of them took together, in seconds.
         processor_s: how long the processor worked for them, in seconds.
     """
@@ -37,11 +37,6 @@ class Round:
     def rate(self) -> float:
         """How many were done in a second."""
         return len(self.took_s) / self.in_all_s
-
-    @property
-    def p99_s(self) -> float:
-        """What 99 of 100 took at most, in seconds."""
-        return self.took_s[int(len(self.took_s) * 0.99)]
 
 
 @frozen
@@ -84,7 +79,7 @@ class Contestant:
         in_all_s, processor_s = time.perf_counter() - began, time.process_time() - worked
         if len(took_s) != len(numbers):
             raise RuntimeError(f"{self.name}: a thread has failed")
-        return Round(sorted(took_s), in_all_s, processor_s)
+        return Round(took_s, in_all_s, processor_s)
 
 
 @frozen
@@ -112,8 +107,9 @@ class Result:
 
     @property
     def p99_s(self) -> float:
-        """What 99 of 100 took at most, in seconds: the median of the rounds."""
-        return statistics.median(each.p99_s for each in self.rounds)
+        """What 99 of 100 took at most, in seconds, of all rounds together: one has too few."""
+        took_s = sorted(took_s for each in self.rounds for took_s in each.took_s)
+        return took_s[int(len(took_s) * 0.99)]
 
     def of(self, floor: Result) -> float:
         """The part of a floor's rate that this one has: the median of the rounds, side by side."""

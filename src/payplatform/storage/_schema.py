@@ -230,6 +230,11 @@ def _due_payouts(db: Database) -> None:
     )
 
 
+def _tokens(db: Database) -> None:
+    """Until this schema the check kept every token in memory, to tell whose card each one is."""
+    db.execute("CREATE INDEX payment_methods_token ON payment_methods (merchant_id, token)")
+
+
 MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (
     *(_first, _rotation, _limits, _audit),
     _books,
@@ -238,6 +243,7 @@ MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (
     _notices,
     _settlements,
     _due_payouts,
+    _tokens,
 )
 """Each brings a file from the user version that is its place here to the next one."""
 
