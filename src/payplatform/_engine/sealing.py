@@ -27,7 +27,6 @@ from __future__ import annotations
 import hmac
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -118,19 +117,21 @@ class DataKey(Guarded):
         Yields:
             The content of each in turn, or None when the record is not what was sealed.
         """
-        derived = cache(self._derived)  # one key for all that was sealed together
+        by_salt: dict[bytes, _Derived] = {}  # what was sealed together shares one
         for field, record in records.items():
-            yield self._unsealed(record, token, field, derived)
+            yield self._unsealed(record, token, field, by_salt)
 
     def _unsealed(
-        self, record: bytes, token: str, field: str, derived: Callable[[bytes], _Derived]
+        self, record: bytes, token: str, field: str, by_salt: dict[bytes, _Derived]
     ) -> bytes | None:
         if len(record) < _PREFIX.size + _TAG_BYTES:
             return None
         suite, format_, version, salt, stored_commitment, nonce = _PREFIX.unpack_from(record)
         if (suite, format_, version) != (_SUITE, _FORMAT, self.version):
             return None
-        cipher, commitment = derived(salt)
+        if salt not in by_salt:
+            by_salt[salt] = self._derived(salt)
+        cipher, commitment = by_salt[salt]
         if not hmac.compare_digest(commitment, stored_commitment):
             return None
         prefix, sealed = record[: _PREFIX.size], record[_PREFIX.size :]
