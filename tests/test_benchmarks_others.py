@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import sqlite3
 import subprocess
@@ -34,6 +33,7 @@ from benchmarks.others.workers import NotMeasured, Rival, Worker, at_work  # noq
 
 Told = tuple[str, dict[str, dict[str, object]]]
 HERE = Path(sys.executable)
+MUCH = 50_000
 ABROAD = [rival for rival in RIVALS if rival.group is not None]
 GROUPS = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
 PAGE = (ROOT / "docs" / "explanation" / "performance.md").read_text()
@@ -127,13 +127,12 @@ def test_an_answer_is_not_waited_for_without_end(
         floor.round(range(1, 1_000_000_000))
 
 
-def test_nothing_of_a_process_is_left(tmp_path: Path) -> None:
+def test_who_is_left_at_work_is_stopped(tmp_path: Path) -> None:
     with at_work(FLOOR, HERE, tmp_path, at_once=5) as worker:
-        group = os.getpgid(worker._process.pid)
-        assert group != os.getpgid(0)
+        print(1, MUCH, file=worker._process.stdin, flush=True)
 
-    with pytest.raises(ProcessLookupError):
-        os.killpg(group, 0)
+    with closing(sqlite3.connect(tmp_path / "least.db")) as kept:
+        assert kept.execute("SELECT count(*) FROM payments").fetchone()[0] < MUCH
 
 
 def test_who_fails_in_the_contest_leaves_it_and_the_others_begin_anew(
