@@ -88,19 +88,24 @@ class Worker:
         return self._answer()
 
     def _answer(self) -> dict[str, Any]:
-        last_moment = threading.Timer(_AT_MOST_S, stop, [self._process])
+        is_late = threading.Event()
+
+        def give_up() -> None:
+            is_late.set()
+            stop(self._process)
+
+        last_moment = threading.Timer(_AT_MOST_S, give_up)
         last_moment.start()
         line = self._process.stdout.readline() if self._process.stdout is not None else ""
-        in_time = last_moment.is_alive()
         last_moment.cancel()
         if line:
             answer: dict[str, Any] = json.loads(line)
             return answer
+        if is_late.is_set():
+            raise NotMeasured(self.rival, f"no answer within {_AT_MOST_S:.0f} seconds")
         told = self._errors.read_text(encoding="utf-8").split("\n")
-        why = next((line for line in reversed(told) if line.strip()), "it ended without a word")
-        raise NotMeasured(
-            self.rival, why if in_time else f"no answer within {_AT_MOST_S:.0f} seconds"
-        )
+        last = next((line for line in reversed(told) if line.strip()), "it ended without a word")
+        raise NotMeasured(self.rival, last)
 
 
 @contextmanager
