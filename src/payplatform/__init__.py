@@ -1,5 +1,6 @@
 """payplatform: take card payments from inside your own code, and stay right when anything fails."""
 
+from payplatform._domain.archives import ArchiveReport
 from payplatform._domain.audit import AuditEntry, AuditKind, AuditOutcome, ChainHead, ChainReport
 from payplatform._domain.cards import Brand, Card
 from payplatform._domain.declines import Advice, Decline, DeclineCode, DeclineKind
@@ -47,6 +48,7 @@ __all__ = [
     "Account",
     "Action",
     "Advice",
+    "ArchiveReport",
     "AuditEntry",
     "AuditKind",
     "AuditOutcome",

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 from attrs import frozen
 
+from payplatform._domain.archives import ArchiveReport
 from payplatform._domain.audit import AuditEntry, Chain, ChainHead, ChainReport
 from payplatform._domain.changes import (
     Changes,
@@ -344,6 +345,38 @@ class Storage(Protocol):
         ...
 
 
+class Archiver(Protocol):
+    """What a store has besides if it can keep the events of payments at rest in another file.
+
+    To its callers nothing is changed by that: `events` gives all of them, and `verify` looks at all
+    of them. Where an archive is not within reach, `events` raises StorageUnavailable with
+    `events_archived`, and `verify` counts what it could not look at.
+    """
+
+    def unarchived(
+        self, before: datetime, *, after: tuple[str, str] = ("", ""), limit: int
+    ) -> Sequence[Payment]:
+        """At most `limit` payments of all merchants that have events in the store itself.
+
+        Last changed before that time. By merchant and id, smallest first, all after the pair
+        `after`.
+        """
+        ...
+
+    def archive(self, path: str, payments: Sequence[Payment]) -> ArchiveReport:
+        """Move all events of these payments to the archive in a file; it is made if missing.
+
+        They are durable there before the store lets go of the first one. What was broken off is
+        taken up by doing it again, and many may do it at once. The events stay of a payment that
+        has changed since it was read, and of one that has an event in the outbox.
+
+        Raises:
+            StorageUnavailable: `storage_settings`: the file is no archive of this store;
+                `storage_corrupt`: an event is not what was written.
+        """
+        ...
+
+
 class Bank(Protocol):
     """An acquiring bank. Safe to use from many threads at once."""
 
@@ -508,6 +541,8 @@ __all__ = [
     "Account",
     "AcquirerFees",
     "Action",
+    "ArchiveReport",
+    "Archiver",
     "AuditEntry",
     "Bank",
     "BankCapabilities",

@@ -116,6 +116,8 @@ class ChainReport:
     Attributes:
         head: where the chain ends.
         rows: how many rows were compared.
+        archived: how many rows lie in archives that are not here, and were not compared.
+        archives: those archives, by the names of their files.
         link: the number of the first broken link, or of the link that vouches for the first row
             that is broken; None where nothing is.
         row: the row that is broken, by table and id; or the link.
@@ -124,11 +126,13 @@ class ChainReport:
 
     head: ChainHead
     rows: int = 0
+    archived: int = 0
+    archives: tuple[str, ...] = ()
     link: int | None = None
     row: str | None = None
     text: str | None = None
 
     @property
     def ok(self) -> bool:
-        """Whether all is as it was written."""
+        """Whether all that is here is as it was written, and nothing of it is missing."""
         return self.text is None

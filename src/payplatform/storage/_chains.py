@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 from payplatform._domain.audit import Chain, ChainHead, ChainReport
 from payplatform._domain.changes import Changes
 from payplatform.storage._rows import (
+    ARCHIVED,
     AUDIT_ENTRIES,
     EVENTS,
     POSTINGS,
@@ -37,7 +38,7 @@ Mark = tuple[str, str, str | None]
 """A table, what names a row there, and what the row is known by; None for one that is gone."""
 
 LAYOUTS: Final[dict[Chain, tuple[Layout[Any], ...]]] = {
-    Chain.JOURNAL: (*RECORDS.values(), EVENTS, POSTINGS),
+    Chain.JOURNAL: (*RECORDS.values(), EVENTS, POSTINGS, ARCHIVED),
     Chain.AUDIT: (AUDIT_ENTRIES,),
 }
 """What each chain vouches for; the journal for receipts, too."""
@@ -119,6 +120,13 @@ class Seen(NamedTuple):
     is_as_written: bool
 
 
+class Away(NamedTuple):
+    """Events of a subject that lie where they cannot be looked at now."""
+
+    subject_id: str
+    numbers: range
+
+
 def seen(layout: Layout[Any], row: Row) -> Seen:
     """A row of a layout."""
     is_as_written = layout.is_as_written(row)
@@ -141,7 +149,7 @@ def look_through(
     merchant_id: str,
     *,
     links: Iterable[Link],
-    rows: Iterable[Seen],
+    rows: Iterable[Seen | Away],
     kept: ChainHead,
     expected: ChainHead | None,
     key: bytes | None = None,
@@ -152,7 +160,7 @@ def look_through(
         chain: which one.
         merchant_id: whose.
         links: as stored, in the order of their numbers.
-        rows: every row that the chain vouches for, in any order.
+        rows: every row that the chain vouches for, in any order, wherever it lies.
         kept: the head as the store has it.
         expected: a head that was kept elsewhere, to be found somewhere in the chain.
         key: of a keyed chain.
@@ -166,10 +174,10 @@ def look_through(
             for table, place, mark in json.loads(link.body):
                 vouched[table, place] = (link.number, mark)
         _require_end(head, kept, expected)
-        compared = _compared(vouched, rows, head)
+        compared, away = _compared(vouched, rows, head)
     except _Broken as broken:
         return ChainReport(head=head, link=broken.link, row=broken.row, text=broken.text)
-    return ChainReport(head=head, rows=compared)
+    return ChainReport(head=head, rows=compared, archived=away)
 
 
 def _followed(
@@ -201,20 +209,41 @@ def _broken_link(number: int, text: str) -> _Broken:
 
 
 def _compared(
-    vouched: dict[tuple[str, str], tuple[int, str | None]], rows: Iterable[Seen], head: ChainHead
-) -> int:
-    """How many rows there are, all of them as they were written."""
-    compared, broken = 0, []
-    for (table, place, mark), is_as_written in rows:
+    vouched: dict[tuple[str, str], tuple[int, str | None]],
+    rows: Iterable[Seen | Away],
+    head: ChainHead,
+) -> tuple[int, int]:
+    """How many rows there are, all of them as they were written; and how many are out of reach."""
+    compared, away, broken = 0, 0, []
+    unwritten = (head.number + 1, None)
+    for row in rows:
+        if isinstance(row, Away):
+            before = len(vouched)
+            broken += [(head.number + 1, place, _UNWRITTEN) for place in _excused(vouched, row)]
+            away += before - len(vouched)
+            continue
         compared += 1
-        link, known = vouched.pop((table, place), (head.number + 1, None))
+        table, place, mark = row.mark
+        link, known = vouched.pop((table, place), unwritten)
         if known is None:
-            broken.append((link, f"{table} {place}", "no commit has written it"))
-        elif known != mark or not is_as_written:
+            broken.append((link, f"{table} {place}", _UNWRITTEN))
+        elif known != mark or not row.is_as_written:
             broken.append((link, f"{table} {place}", "it is not what was written"))
     for (table, place), (link, known) in vouched.items():
         if known is not None:
             broken.append((link, f"{table} {place}", "it was written, and is gone"))
     if broken:
         raise _Broken(*min(broken))
-    return compared
+    return compared, away
+
+
+def _excused(vouched: dict[tuple[str, str], tuple[int, str | None]], row: Away) -> Iterator[str]:
+    """Ask for nothing that is out of reach; give the first event of it that nobody has written."""
+    for number in row.numbers:
+        place = f"{row.subject_id} {number}"
+        if vouched.pop((EVENTS.table, place), (0, None))[1] is None:
+            yield f"{EVENTS.table} {place}"
+            return
+
+
+_UNWRITTEN: Final = "no commit has written it"

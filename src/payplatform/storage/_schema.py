@@ -2,7 +2,8 @@
 
 Law of this file: the schema is the second wall. What the domain promises of money is said here once
 more as a CHECK, every unique thing has its merchant in front, and events and postings can only be
-added. A migration is never edited once it has been released: the next one is added below it.
+added; an event leaves only once it is noted which archive has it. A migration is never edited once
+it has been released: the next one is added below it.
 
 Times are whole microseconds since 1970 UTC, amounts whole minor units, nested values JSON text (see
 `_rows`). The file says whose it is by its application id, and how far it is by its user version.
@@ -230,6 +231,52 @@ def _due_payouts(db: Database) -> None:
     )
 
 
+_IS_ARCHIVED: Final = """
+    (SELECT 1 FROM archived AS a WHERE a.merchant_id = {0}.merchant_id
+     AND a.subject_id = {0}.subject_id AND {0}.number BETWEEN a.first AND a.last)
+"""
+
+_ARCHIVES: Final = (
+    # The archives of this file, by their own marks; in an archive, itself as number 0.
+    """
+    CREATE TABLE archives (
+        number INTEGER NOT NULL PRIMARY KEY CHECK (number >= 0),
+        stamp BLOB NOT NULL UNIQUE CHECK (length(stamp) = 16),
+        name TEXT NOT NULL
+    ) STRICT
+    """,
+    """
+    CREATE TABLE archived (
+        merchant_id TEXT NOT NULL,
+        subject_id TEXT NOT NULL,
+        first INTEGER NOT NULL CHECK (first >= 1),
+        last INTEGER NOT NULL CHECK (last >= first),
+        archive INTEGER NOT NULL REFERENCES archives (number),
+        row_digest BLOB NOT NULL,
+        PRIMARY KEY (merchant_id, subject_id, last)
+    ) STRICT, WITHOUT ROWID
+    """,
+    *_append_only("archived"),
+    "DROP TRIGGER events_refuse_delete",
+    f"""
+    CREATE TRIGGER events_refuse_delete BEFORE DELETE ON events
+    WHEN NOT EXISTS {_IS_ARCHIVED.format("OLD")}
+    BEGIN SELECT RAISE(ABORT, 'events can only be added'); END
+    """,
+    f"""
+    CREATE TRIGGER events_refuse_archived BEFORE INSERT ON events
+    WHEN EXISTS {_IS_ARCHIVED.format("NEW")}
+    BEGIN SELECT RAISE(ABORT, 'the event is in an archive'); END
+    """,
+)
+
+
+def _archives(db: Database) -> None:
+    """Until this schema every event stayed where it was."""
+    for statement in _ARCHIVES:
+        db.execute(statement)
+
+
 MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (
     *(_first, _rotation, _limits, _audit),
     _books,
@@ -238,6 +285,7 @@ MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (
     _notices,
     _settlements,
     _due_payouts,
+    _archives,
 )
 """Each brings a file from the user version that is its place here to the next one."""
 
