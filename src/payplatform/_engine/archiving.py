@@ -38,7 +38,8 @@ def archive(storage: Storage, path: str, before: datetime) -> ArchiveReport:
             "this store keeps everything in one place", code=ErrorCode.STORAGE_SETTINGS
         )
     archiver = cast("_Both", storage)
-    done, after = ArchiveReport(), ("", "")
+    # With nothing to move the file is still found to be one that can be moved to.
+    done, after = archiver.archive(path, ()), ("", "")
     while page := archiver.unarchived(before, after=after, limit=PAGE):
         at_rest = [payment for payment in page if _is_at_rest(storage, payment)]
         moved = archiver.archive(path, at_rest)

@@ -16,7 +16,7 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -26,14 +26,15 @@ from attrs import frozen
 
 from payplatform._domain.archives import ArchivedEvents
 from payplatform._domain.events import Event
-from payplatform.errors import ErrorCode, StorageUnavailable
+from payplatform.errors import ErrorCode, PayPlatformError, StorageUnavailable
 from payplatform.storage import _statements as sql
 from payplatform.storage._chains import Away, Seen, seen
 from payplatform.storage._checks import DAMAGE
 from payplatform.storage._connections import Connections
 from payplatform.storage._failures import RAISED, failure_of
-from payplatform.storage._opening import Settings, connect, prepared
+from payplatform.storage._opening import Settings, connect, opened, prepared
 from payplatform.storage._rows import EVENTS, Row
+from payplatform.storage._schema import version_of
 from payplatform.storage._transactions import roll_back
 
 T = TypeVar("T")
@@ -133,7 +134,7 @@ class Archives:
         _asked(at, lambda c: c.execute(sql.MAKE_ARCHIVE, (secrets.token_bytes(_STAMP_BYTES),)))
         stamp, known = _stamp_of(at), self.known()
         if stamp is None:
-            raise _refused("the file is a store, and no archive")
+            raise _no_archive()
         is_known = any(archive.stamp == stamp for archive in known)
         if not is_known and _asked(at, lambda c: c.execute(sql.HAS_EVENTS).fetchone()):
             raise _refused("the file is the archive of another one")
@@ -224,12 +225,17 @@ class Archives:
         file = self._folder / archive.name
         if not file.is_file():
             return None
-        if _stamp_of(self._at(file)) != archive.stamp:
-            raise StorageUnavailable(
-                f"{archive.name} is not the archive that was there",
-                code=ErrorCode.STORAGE_CORRUPT,
-            )
-        return self._at(file)
+        try:
+            stamp = _stamp_of(self._at(file))
+        except StorageUnavailable as error:
+            if error.code is not ErrorCode.STORAGE_SETTINGS:
+                raise
+            stamp = None
+        if stamp == archive.stamp:
+            return self._at(file)
+        raise StorageUnavailable(
+            f"{archive.name} is not the archive that was there", code=ErrorCode.STORAGE_CORRUPT
+        )
 
     def _at(self, file: Path) -> Connections:
         settings = Settings(
@@ -237,7 +243,7 @@ class Archives:
         )
         with self._lock:
             if file not in self._opened:
-                self._opened[file] = Connections(str(file), partial(connect, settings))
+                self._opened[file] = Connections(str(file), partial(_connect, settings))
             return self._opened[file]
 
 
@@ -249,6 +255,32 @@ def stamp_of(connection: sqlite3.Connection) -> bytes | None:
 
 def _stamp_of(at: Connections) -> bytes | None:
     return _asked(at, stamp_of)
+
+
+def _connect(settings: Settings, is_first: bool) -> sqlite3.Connection:
+    """A connection to a file that is an archive, or may become one."""
+    failure: PayPlatformError | None
+    try:
+        # Before anything is set in it: whatever else it is has to stay as it is.
+        with closing(opened(settings.path, settings.busy_timeout_s)) as connection:
+            failure = _no_archive() if is_first and _is_store(connection) else None
+    except RAISED as error:
+        failure = failure_of(error, "the archive cannot be opened")
+    if failure is not None:
+        raise failure
+    return connect(settings, is_first)
+
+
+def _is_store(connection: sqlite3.Connection) -> bool:
+    """Whether a file is a store in use; one that is new, or about to be an archive, is none."""
+    if not version_of(connection):
+        return False
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+    if "archives" in tables and stamp_of(connection) is not None:
+        return False
+    ((mode,),) = connection.execute("PRAGMA journal_mode").fetchall()
+    has_merchants = connection.execute("SELECT 1 FROM merchants LIMIT 1").fetchall()
+    return mode != "delete" or bool(has_merchants)
 
 
 def _asked(at: Connections, ask: Callable[[sqlite3.Connection], T]) -> T:
@@ -280,6 +312,10 @@ def _between(asked: Row, connection: sqlite3.Connection) -> list[Row]:
 
 def _refused(why: str) -> StorageUnavailable:
     return StorageUnavailable(why, code=ErrorCode.STORAGE_SETTINGS)
+
+
+def _no_archive() -> StorageUnavailable:
+    return _refused("the file is a store, and no archive")
 
 
 def _out_of_reach(archive: Archive, what: str) -> StorageUnavailable:
