@@ -22,7 +22,10 @@ from till import CHALLENGED, NO_FUNDS, Till, eur
 from payplatform import ArchiveReport, ErrorCode, Payment, StorageUnavailable
 from payplatform._domain.archives import ArchivedEvents
 from payplatform._domain.audit import Chain, ChainReport
+from payplatform._domain.changes import Changes
 from payplatform._domain.events import Event
+from payplatform._domain.notices import new_notice
+from payplatform.ports import BankNotice, BankReply, ReplyOutcome
 from payplatform.storage import _statements as sql
 from payplatform.storage._archives import Archive
 from payplatform.storage._rows import ARCHIVED, Row
@@ -136,6 +139,17 @@ def test_an_event_that_was_not_passed_on_stays(till: Till) -> None:
     assert archive(till).payments == 1
 
 
+def a_waiting_notice(till: Till) -> None:
+    """The bank has told of a payment at rest what nobody has looked at yet."""
+    payment = till.sold()
+    reply = BankReply(
+        operation_id=till.latest(payment).id, outcome=ReplyOutcome.APPROVED, amount=payment.amount
+    )
+    told = BankNotice(id="notice-1", merchant_id=till.merchant_id, at=till.now, reply=reply)
+    notice = new_notice(told, bank="sim", now=till.now, again_at=till.now)
+    till.storage.commit(Changes(merchant_id=till.merchant_id, records=(notice,)))
+
+
 AT_WORK: dict[str, Callable[[Till], object]] = {
     "held": lambda till: till.held(),
     "partly captured": lambda till: till.shop.payments.capture(
@@ -144,6 +158,7 @@ AT_WORK: dict[str, Callable[[Till], object]] = {
     "waiting for the cardholder": lambda till: till.sold(number=CHALLENGED),
     "in review": an_operation_in_review,
     "disputed": a_dispute,
+    "told of by the bank": a_waiting_notice,
 }
 
 
@@ -206,6 +221,25 @@ def test_a_payment_goes_on_without_its_archive(till: Till) -> None:
     refunded = till.shop.payments.refund(payment.id, eur("3"), idempotency_key=till.key())
     assert refunded.refunded == eur("3")
     assert till.shop.payments.get(payment.id) == refunded
+
+
+def test_a_notice_waits_for_the_archive_that_it_has_to_be_compared_with(till: Till) -> None:
+    payment = archived(till)
+    operation = till.latest(payment)
+    path_of(till).rename(path_of(till, "away.db"))
+    reply = BankReply(
+        operation_id=operation.id, outcome=ReplyOutcome.APPROVED, amount=payment.amount
+    )
+    told = BankNotice(id="notice-1", merchant_id=till.merchant_id, at=till.now, reply=reply)
+    inbox = till.pay._engine().inbox
+
+    kept = inbox.take(told)
+    assert (kept.state, kept.reason) == ("waiting", "events_archived")
+    till.advance(days=1)
+    assert till.pay.recover().notices == 0
+    path_of(till, "away.db").rename(path_of(till))
+    till.advance(days=1)
+    assert till.pay.recover().notices == 1
 
 
 def test_an_older_row_of_an_archived_payment_is_refused(till: Till) -> None:
@@ -532,6 +566,17 @@ def test_a_note_that_speaks_of_too_much_is_found_out_at_once(till: Till) -> None
         seal_again(database)
         database.commit()
 
+    assert not verified(till).ok
+
+
+def test_a_note_that_names_no_archive_is_damage(till: Till) -> None:
+    payment = archived(till)
+    by_hand(path_of(till, "shop.db"), "UPDATE archived SET archive = 7")
+    with closing(sqlite3.connect(path_of(till, "shop.db"))) as database:
+        seal_again(database)
+        database.commit()
+
+    assert code_of(lambda: till.events(payment)) is ErrorCode.STORAGE_CORRUPT
     assert not verified(till).ok
 
 

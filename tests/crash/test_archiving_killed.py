@@ -42,12 +42,13 @@ def kill_at(statement: int) -> None:
 
     opened = _opening.opened
 
-    def watched(*args: Any) -> sqlite3.Connection:
-        connection = opened(*args)
+    def watched(path: str, busy_timeout_s: float) -> sqlite3.Connection:
+        connection = opened(path, busy_timeout_s)
         connection.set_trace_callback(told)
         return connection
 
-    _opening.opened = _archives.opened = watched
+    for module in (_opening, _archives):
+        vars(module)["opened"] = watched
 
 
 def archive(path: Path, statement: int) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
@@ -33,12 +32,13 @@ from payplatform.storage._checks import DAMAGE
 from payplatform.storage._connections import Connections
 from payplatform.storage._failures import RAISED, failure_of
 from payplatform.storage._opening import Settings, connect, opened, prepared
-from payplatform.storage._rows import EVENTS, Row
+from payplatform.storage._rows import ARCHIVED, EVENTS, Row, unreadable
 from payplatform.storage._schema import version_of
 from payplatform.storage._transactions import roll_back
 
 T = TypeVar("T")
 
+_UNREACHED: Final = "what is archived cannot be reached"
 _STAMP_BYTES: Final = 16
 _PLACE: Final = itemgetter(*map(EVENTS.columns.index, ("merchant_id", "subject_id", "number")))
 
@@ -102,7 +102,6 @@ class Archives:
         self._busy_timeout_s = busy_timeout_s
         self._moved = [Path(os.path.abspath(os.fspath(name))) for name in moved]  # noqa: PTH100  # as for the file itself
         self._opened: dict[Path, Connections] = {}
-        self._lock = threading.Lock()
 
     def require_own(self) -> None:
         """Pass where every archive that is said to have been moved is there, and is this file's.
@@ -170,7 +169,9 @@ class Archives:
         """
         known = {archive.number: archive for archive in self.known()}
         for note in notes:
-            archive = known[note.archive]
+            archive = known.get(note.archive)
+            if archive is None:
+                raise unreadable(ARCHIVED.table, note.subject_id)
             at = self._at_hand(archive)
             if at is None:
                 raise _out_of_reach(archive, f"the events of {note.subject_id}")
@@ -238,13 +239,13 @@ class Archives:
         )
 
     def _at(self, file: Path) -> Connections:
-        settings = Settings(
-            path=str(file), busy_timeout_s=self._busy_timeout_s, journal_mode="delete"
-        )
-        with self._lock:
-            if file not in self._opened:
-                self._opened[file] = Connections(str(file), partial(_connect, settings))
-            return self._opened[file]
+        """Connections to a file; without a lock, which a process might fork under."""
+        if file not in self._opened:
+            settings = Settings(
+                path=str(file), busy_timeout_s=self._busy_timeout_s, journal_mode="delete"
+            )
+            self._opened.setdefault(file, Connections(str(file), partial(_connect, settings)))
+        return self._opened[file]
 
 
 def stamp_of(connection: sqlite3.Connection) -> bytes | None:
@@ -259,16 +260,21 @@ def _stamp_of(at: Connections) -> bytes | None:
 
 def _connect(settings: Settings, is_first: bool) -> sqlite3.Connection:
     """A connection to a file that is an archive, or may become one."""
+    if is_first:
+        _require_archive(settings)
+    return connect(settings, is_first)
+
+
+def _require_archive(settings: Settings) -> None:
+    """Pass before anything is set in a file: whatever else it is has to stay as it is."""
     failure: PayPlatformError | None
     try:
-        # Before anything is set in it: whatever else it is has to stay as it is.
         with closing(opened(settings.path, settings.busy_timeout_s)) as connection:
-            failure = _no_archive() if is_first and _is_store(connection) else None
+            failure = _no_archive() if _is_store(connection) else None
     except RAISED as error:
-        failure = failure_of(error, "the archive cannot be opened")
+        failure = failure_of(error, _UNREACHED)
     if failure is not None:
         raise failure
-    return connect(settings, is_first)
 
 
 def _is_store(connection: sqlite3.Connection) -> bool:
@@ -288,7 +294,7 @@ def _asked(at: Connections, ask: Callable[[sqlite3.Connection], T]) -> T:
         try:
             return ask(connection)
         except RAISED as error:
-            failure = failure_of(error, "the archive cannot be used")
+            failure = failure_of(error, _UNREACHED)
         finally:
             roll_back(connection)
     at.discard()
