@@ -10,6 +10,7 @@ from typing import Any
 
 from payplatform.storage._rows import (
     ARCHIVED,
+    ARCHIVED_LINKS,
     AUDIT_ENTRIES,
     DIGEST,
     EVENTS,
@@ -20,7 +21,10 @@ from payplatform.storage._rows import (
 )
 
 TABLES = {
-    **{layout.table: layout.columns for layout in (*RECORDS.values(), EVENTS, POSTINGS, ARCHIVED)},
+    **{
+        layout.table: layout.columns
+        for layout in (*RECORDS.values(), EVENTS, POSTINGS, ARCHIVED, ARCHIVED_LINKS)
+    },
     AUDIT_ENTRIES.table: AUDIT_ENTRIES.columns,
     "receipts": RECEIPT_COLUMNS,
 }
@@ -31,6 +35,7 @@ PLACES = {
     "postings": ("subject_id", "event_number", "line"),
     "receipts": ("operation_id",),
     "archived": ("subject_id", "last"),
+    "archived_links": ("chain", "last"),
 }
 """What names a row among the merchant's, where that is not its id."""
 

@@ -376,6 +376,17 @@ class Archiver(Protocol):
         """
         ...
 
+    def archive_links(self, path: str, merchant_id: str, chain: Chain, before: datetime) -> int:
+        """Move the links of a chain that are from before a time, oldest first, to that archive.
+
+        Returns:
+            How many were moved; fewer where somebody else is moving them.
+
+        Raises:
+            StorageUnavailable: as `archive`.
+        """
+        ...
+
 
 class Bank(Protocol):
     """An acquiring bank. Safe to use from many threads at once."""

@@ -13,13 +13,21 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from attrs import evolve
 from counter import a_dispute, an_operation_in_review
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sealed_again import seal_again
-from till import CHALLENGED, NO_FUNDS, Till, eur
+from till import CHALLENGED, NO_FUNDS, VISA, Till, eur
 
-from payplatform import ArchiveReport, ErrorCode, Payment, StorageUnavailable
+from payplatform import (
+    ArchiveReport,
+    Card,
+    ErrorCode,
+    Payment,
+    PayPlatform,
+    StorageUnavailable,
+)
 from payplatform._domain.archives import ArchivedEvents
 from payplatform._domain.audit import Chain, ChainReport
 from payplatform._domain.changes import Changes
@@ -27,7 +35,7 @@ from payplatform._domain.events import Event
 from payplatform._domain.notices import new_notice
 from payplatform.ports import BankNotice, BankReply, ReplyOutcome
 from payplatform.storage import _statements as sql
-from payplatform.storage._archives import Archive
+from payplatform.storage._archives import OLD_EVENTS, Archive, Sort
 from payplatform.storage._rows import ARCHIVED, Row
 from payplatform.storage.sqlite import SQLiteStorage
 
@@ -47,9 +55,12 @@ def publish(till: Till) -> None:
 
 
 def archive(till: Till, name: str = "old.db", *, days: float = 0) -> ArchiveReport:
-    """Move what was last changed so many days ago, or longer, to a file beside the database."""
+    """Move what was last changed so many days ago, or longer, to a file beside the database.
+
+    What came of it, but for the links, which move whenever they are old enough.
+    """
     before = till.now - timedelta(days=days)
-    return till.pay.archive(path_of(till, name), before=before)
+    return evolve(till.pay.archive(path_of(till, name), before=before), links=0)
 
 
 def path_of(till: Till, name: str = "old.db") -> Path:
@@ -122,7 +133,7 @@ def test_to_archive_again_changes_nothing(till: Till) -> None:
     archived(till)
     before = till.stored(), path_of(till).read_bytes()
 
-    assert archive(till) == NOTHING
+    assert till.pay.archive(path_of(till), before=till.now) == NOTHING
     assert (till.stored(), path_of(till).read_bytes()) == before
 
 
@@ -292,9 +303,9 @@ def test_a_payment_that_changes_after_it_was_copied_stays(till: Till) -> None:
     assert isinstance(storage, SQLiteStorage)
     keep = storage._archives.keep
 
-    def refund_meanwhile(into: Archive, rows: Sequence[Row]) -> None:
-        keep(into, rows)
-        if rows:
+    def refund_meanwhile(into: Archive, sort: Sort, rows: Sequence[Row]) -> None:
+        keep(into, sort, rows)
+        if rows and sort is OLD_EVENTS:
             till.shop.payments.refund(payments[0].id, eur("1"), idempotency_key=till.key())
 
     with pytest.MonkeyPatch.context() as patch:
@@ -356,16 +367,18 @@ def test_whatever_is_archived_whenever_nothing_is_told_differently(
             told = timelines(till)
             archive(till, step[1], days=step[2])
             assert timelines(till) == told
-            assert archive(till, step[1], days=step[2]).payments == 0
+            again = till.pay.archive(path_of(till, step[1]), before=till.now - timedelta(step[2]))
+            assert (again.payments, again.links) == (0, 0)
             assert verified(till).ok
         till.books_agree()
-        rows = [
-            row
-            for name in ("shop.db", "a.db", "b.db")
-            if path_of(till, name).exists()
-            for row in rows_in(path_of(till, name), "events")
-        ]
-        assert len(rows) == len(set(rows))
+        for table in ("events", "links"):
+            rows = [
+                row
+                for name in ("shop.db", "a.db", "b.db")
+                if path_of(till, name).exists()
+                for row in rows_in(path_of(till, name), table)
+            ]
+            assert len(rows) == len(set(rows))
         till.close()
 
 
@@ -390,8 +403,8 @@ def test_without_the_archive_the_rest_is_verified_and_the_archived_is_counted(ti
     report = verified(till)
     assert report.ok
     assert (report.archived, report.archives) == (2, ("old.db",))
-    assert report.rows + report.archived == whole.rows
-    assert (whole.archived, whole.archives) == (0, ())
+    assert report.rows + report.archived + report.unvouched == whole.rows
+    assert (whole.archived, whole.unvouched, whole.archives) == (0, 0, ())
 
 
 def test_without_the_archive_the_doctor_counts_what_it_could_not_compare(till: Till) -> None:
@@ -452,6 +465,14 @@ def test_a_store_is_no_archive(till: Till) -> None:
     for name in ("other.db", "shop.db"):
         assert code_of(lambda: archive(till, name)) is ErrorCode.STORAGE_SETTINGS  # noqa: B023
     assert path_of(till, "other.db").read_bytes() == before
+
+
+def test_a_file_is_not_its_own_archive(tmp_path: Path) -> None:
+    """Not even one that has neither a log nor anything in it, as an archive has at first."""
+    path = tmp_path / "shop.db"
+    with closing(SQLiteStorage(path, journal_mode="delete")) as storage:
+        assert code_of(lambda: storage.archive(path, ())) is ErrorCode.STORAGE_SETTINGS
+    SQLiteStorage(path, journal_mode="delete").close()
 
 
 def test_the_archive_of_another_store_is_refused(till: Till) -> None:
@@ -536,7 +557,7 @@ def test_an_older_copy_of_the_archive_is_found_out(till: Till) -> None:
     later = archived(till)
     path_of(till).write_bytes(older)
 
-    assert verified(till).row == f"events {later.id} 1"
+    assert not verified(till).ok
     assert code_of(lambda: till.events(later)) is ErrorCode.STORAGE_CORRUPT
 
 
@@ -555,7 +576,7 @@ def test_an_event_that_is_noted_as_archived_by_hand_is_missed(till: Till) -> Non
     assert not verified(till).ok
     path_of(till).unlink()
     report = verified(till)
-    assert (report.row, report.text) == (f"archived {payment.id} 2", "no commit has written it")
+    assert report.row == f"events {payment.id} 1"
 
 
 def test_a_note_that_speaks_of_too_much_is_found_out_at_once(till: Till) -> None:
@@ -605,6 +626,240 @@ def test_nothing_leaves_an_archive_and_nothing_comes_back_even_by_hand(till: Til
         ):
             database.execute(change, taken)
     assert till.events(payment)
+
+
+# -- links -----------------------------------------------------------------------------------------
+
+
+def links_in(path: Path, chain: str = "journal") -> list[int]:
+    return [number for _, of, number, *_ in rows_in(path, "links") if of == chain]
+
+
+@pytest.fixture
+def long_ago(till: Till) -> Payment:
+    """A payment whose events and links are in an archive, with a younger one here."""
+    payment = till.sold()
+    till.advance(days=10)
+    till.sold()
+    publish(till)
+    till.pay.archive(path_of(till), before=till.now - timedelta(days=1))
+    return payment
+
+
+def test_links_from_before_then_move_and_younger_ones_stay(till: Till, long_ago: Payment) -> None:
+    here, there = path_of(till, "shop.db"), path_of(till)
+    for chain in Chain:
+        moved, left = links_in(there, chain), links_in(here, chain)
+        assert moved == [*range(1, moved[-1] + 1)]
+        assert left[0] == moved[-1] + 1
+    old = {body for _, of, _, body, _ in rows_in(there, "links") if of == "journal"}
+    assert any(long_ago.id.encode() in body for body in old)
+    (young,) = (payment for payment in all_of(till) if payment.id != long_ago.id)
+    assert not any(young.id.encode() in body for body in old)
+    assert verified(till).ok
+    assert till.shop.audit.verify().ok
+    assert till.shop.journal.verify(expected_head=till.shop.journal.head()).ok
+    till.books_agree()
+
+
+def test_many_links_move_a_part_at_a_time(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("payplatform.storage.sqlite._LINKS_AT_ONCE", 2)
+    head = till.shop.journal.head()
+    for _ in range(3):
+        till.sold()
+    publish(till)
+    till.advance(days=1)
+
+    report = till.pay.archive(path_of(till), before=till.now)
+    assert report.links == len(rows_in(path_of(till), "links")) > 5
+    assert till.shop.journal.verify(expected_head=head).ok
+    till.books_agree()
+
+
+@pytest.mark.usefixtures("long_ago")
+def test_links_go_to_two_archives_and_one_is_not_here(till: Till) -> None:
+    till.advance(days=10)
+    recent = till.sold()
+    publish(till)
+    till.pay.archive(path_of(till, "second.db"), before=till.now - timedelta(days=1))
+    assert verified(till).ok
+    whole = verified(till).rows
+    for name in ("old.db", "second.db"):
+        path_of(till, name).rename(path_of(till, "away.db"))
+        report = verified(till)
+        assert report.ok
+        assert report.archives == (name,)
+        assert 0 < report.unvouched < report.unvouched + report.rows + report.archived == whole
+        path_of(till, "away.db").rename(path_of(till, name))
+    path_of(till, "second.db").unlink()
+    by_hand(path_of(till, "shop.db"), f"DELETE FROM payments WHERE id = '{recent.id}'")  # noqa: S608  # an id
+    assert verified(till).row == f"payments {recent.id}"
+
+
+def test_a_chain_with_a_key_has_it_in_the_archive_too(tmp_path: Path) -> None:
+    till = Till(tmp_path / "unused.db")
+    till.storage = SQLiteStorage(tmp_path / "shop.db", chain_key=bytes(32))
+    pay = PayPlatform(storage=till.storage, bank=till.bank, keys=till.keys, now=till.clock)
+    shop = pay.merchant(pay.merchants.create(name="Acme").id)
+    shop.customers.create(name="Ada")
+    shop.payment_methods.create(card=Card(VISA, "12/40"))
+    till.advance(days=1)
+
+    assert pay.archive(tmp_path / "old.db", before=till.now).links > 0
+    assert shop.journal.verify().ok
+    pay.close()
+    till.close()
+
+
+WITHOUT_THE_ARCHIVE = {
+    "a young row is changed": "UPDATE payments SET reference = 'x' WHERE id = '{young}'",
+    "a young row is taken away": "DELETE FROM receipts WHERE operation_id = '{operation}'",
+    "a young event is taken away": "DELETE FROM events WHERE subject_id = '{young}'",
+    "young links are taken away": (
+        "DELETE FROM links WHERE number < (SELECT max(number) FROM links)"
+    ),
+    "young links are said to be archived": (
+        "REPLACE INTO archived_links SELECT merchant_id, chain, 1, number, digest, 1, zeroblob(32)"
+        " FROM links WHERE chain = 'journal' AND number + 2 = (SELECT max(number) FROM links);"
+        "DELETE FROM archived_links WHERE chain = 'journal'"
+        " AND last < (SELECT max(last) FROM archived_links WHERE chain = 'journal');"
+        "DELETE FROM links WHERE chain = 'journal'"
+        " AND number <= (SELECT max(last) FROM archived_links WHERE chain = 'journal')"
+    ),
+    "the note on links is altered": "UPDATE archived_links SET digest = zeroblob(32)",
+    "the note on links is taken away": "DELETE FROM archived_links",
+}
+
+
+@pytest.mark.parametrize("tampering", WITHOUT_THE_ARCHIVE.values(), ids=WITHOUT_THE_ARCHIVE.keys())
+def test_without_the_archive_what_is_younger_is_vouched_for_all_the_same(
+    till: Till, long_ago: Payment, tampering: str
+) -> None:
+    path_of(till).unlink()
+    assert verified(till).ok
+    (young,) = (payment for payment in all_of(till) if payment.id != long_ago.id)
+    change = tampering.format(young=young.id, operation=young.latest_operation_id)
+    by_hand(path_of(till, "shop.db"), *change.split(";"))
+    with closing(sqlite3.connect(path_of(till, "shop.db"))) as database:
+        seal_again(database)
+        database.commit()
+
+    assert not verified(till).ok
+
+
+def test_without_the_archive_an_old_row_has_its_own_digest_alone(
+    till: Till, long_ago: Payment
+) -> None:
+    path_of(till).unlink()
+    assert verified(till).unvouched > 0
+    change = f"UPDATE payments SET reference = 'x' WHERE id = '{long_ago.id}'"  # noqa: S608  # an id
+    by_hand(path_of(till, "shop.db"), change)
+
+    report = verified(till)
+    assert (report.row, report.text) == (f"payments {long_ago.id}", "it is not what was written")
+
+
+@pytest.mark.usefixtures("long_ago")
+def test_a_head_that_was_kept_is_compared_wherever_its_link_is(till: Till) -> None:
+    links = {
+        number: f"{number}:{digest.hex()}"
+        for name in ("old.db", "shop.db")
+        for _, chain, number, _, digest in rows_in(path_of(till, name), "links")
+        if chain == "journal"
+    }
+    last = links_in(path_of(till))[-1]
+    verify = till.shop.journal.verify
+    assert all(verify(expected_head=head).ok for head in links.values())
+    path_of(till).unlink()
+
+    assert [number for number, head in links.items() if verify(expected_head=head).ok] == [
+        number for number in links if number >= last
+    ]
+    assert verify(expected_head=links[1]).text == "it is in an archive that is not here"
+    assert not verify(expected_head=f"{last}:{'0' * 64}").ok
+
+
+@pytest.mark.usefixtures("long_ago")
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ("UPDATE links SET body = '[]' WHERE number = 2", "it is not what was written"),
+        ("DELETE FROM links WHERE number = 2", "it was written, and is gone"),
+    ],
+)
+def test_a_link_in_an_archive_that_was_tampered_with_is_named(
+    till: Till, change: str, text: str
+) -> None:
+    by_hand(path_of(till), change.replace("'[]'", "CAST('[]' AS BLOB)"))
+
+    report = verified(till)
+    assert (report.row, report.text) == ("link 2", text)
+
+
+@pytest.mark.usefixtures("long_ago")
+def test_links_can_only_be_added_even_by_hand(till: Till) -> None:
+    for name in ("shop.db", "old.db"):
+        with (
+            closing(sqlite3.connect(path_of(till, name))) as database,
+            pytest.raises(sqlite3.IntegrityError, match="links can only be added"),
+        ):
+            database.execute("DELETE FROM links")
+
+
+# -- what was copied, and not let go of ------------------------------------------------------------
+
+
+@pytest.fixture
+def copied(till: Till, monkeypatch: pytest.MonkeyPatch) -> Payment:
+    """A payment whose events and links are in both files: whoever copied them has died."""
+
+    class Died(BaseException):
+        pass
+
+    def die(_: object) -> None:
+        raise Died
+
+    payment = till.sold()
+    publish(till)
+    till.advance(days=1)
+    assert isinstance(till.storage, SQLiteStorage)
+    with monkeypatch.context() as patch:
+        patch.setattr(till.storage._sharing, "write", die)
+        with pytest.raises(Died):
+            archive(till)
+        with pytest.raises(Died):
+            till.storage.archive_links(path_of(till), till.merchant_id, Chain.JOURNAL, till.now)
+    return payment
+
+
+def test_what_is_in_both_files_is_told_once_and_taken_up(till: Till, copied: Payment) -> None:
+    assert rows_in(path_of(till), "events")
+    assert rows_in(path_of(till), "links")
+    assert len(till.events(copied)) == 2
+    assert verified(till).ok
+
+    assert archive(till).payments == 1
+    assert len(till.events(copied)) == 2
+    till.books_agree()
+
+
+@pytest.mark.usefixtures("copied")
+@pytest.mark.parametrize(
+    ("table", "change"),
+    [
+        ("events", "UPDATE events SET at = 1 WHERE number = 2"),
+        ("links", "UPDATE links SET digest = zeroblob(32) WHERE number = 2"),
+    ],
+)
+def test_nothing_is_let_go_of_that_the_archive_has_otherwise(
+    till: Till, table: str, change: str
+) -> None:
+    by_hand(path_of(till), change)
+    before = set(rows_in(path_of(till, "shop.db"), table))
+
+    assert code_of(lambda: archive(till)) is ErrorCode.STORAGE_CORRUPT
+    assert set(rows_in(path_of(till, "shop.db"), table)) >= before
+    assert verified(till).ok
 
 
 # -- many at once ----------------------------------------------------------------------------------

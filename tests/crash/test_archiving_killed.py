@@ -95,15 +95,27 @@ def told(path: Path) -> dict[str, Any]:
 
 def events_in(path: Path) -> list[Any]:
     """The rows of payments' events; none of a file that is not there, or has no tables yet."""
-    if not path.is_file() or not path.stat().st_size:
+    return [row for row in rows_in(path, "events") if row[1].startswith("pay_")]
+
+
+def links_in(path: Path) -> list[Any]:
+    return rows_in(path, "links")
+
+
+def rows_in(path: Path, table: str) -> list[Any]:
+    if not path.is_file():
         return []
     with closing(sqlite3.connect(path)) as database:
-        return database.execute("SELECT * FROM events WHERE subject_id LIKE 'pay_%'").fetchall()
+        tables = database.execute("SELECT name FROM sqlite_schema").fetchall()
+        if (table,) not in tables:
+            return []
+        return database.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608  # our own names
 
 
 def test_killed_at_each_statement_it_loses_nothing_and_is_taken_up(tmp_path: Path) -> None:
     sold_out(tmp_path / "shop.db")
     wanted, rows = told(tmp_path / "shop.db"), set(events_in(tmp_path / "shop.db"))
+    links = set(links_in(tmp_path / "shop.db"))
     kills = 0
     for statement in count(1, EVERY):
         folder = tmp_path / str(statement)
@@ -118,6 +130,7 @@ def test_killed_at_each_statement_it_loses_nothing_and_is_taken_up(tmp_path: Pat
         kills += was_killed
 
         assert rows <= {*events_in(path), *events_in(old)}
+        assert links <= {*links_in(path), *links_in(old)}
         assert told(path) == wanted
         again = PROCESSES.Process(target=archive, args=(path, 0))
         again.start()
@@ -126,6 +139,8 @@ def test_killed_at_each_statement_it_loses_nothing_and_is_taken_up(tmp_path: Pat
         assert events_in(path) == []
         assert set(events_in(old)) == rows
         assert len(events_in(old)) == len(rows)
+        assert links <= {*links_in(path), *links_in(old)}
+        assert not links & {*links_in(path)}
         assert told(path) == wanted
         if not was_killed:
             break

@@ -117,6 +117,8 @@ class ChainReport:
         head: where the chain ends.
         rows: how many rows were compared.
         archived: how many rows lie in archives that are not here, and were not compared.
+        unvouched: how many rows are here, and the link that vouches for them in such an archive:
+            they agree with their own digests, and nothing more is known.
         archives: those archives, by the names of their files.
         link: the number of the first broken link, or of the link that vouches for the first row
             that is broken; None where nothing is.
@@ -127,6 +129,7 @@ class ChainReport:
     head: ChainHead
     rows: int = 0
     archived: int = 0
+    unvouched: int = 0
     archives: tuple[str, ...] = ()
     link: int | None = None
     row: str | None = None

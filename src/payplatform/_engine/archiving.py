@@ -1,4 +1,4 @@
-"""Moves what happened to payments that are long at rest into an archive.
+"""Moves what happened to payments that are long at rest, and what vouches for it, to an archive.
 
 Law of this file: which payments are at rest is the domain's to say, and how their events are moved
 the store's. Between the two nothing is kept but a page, so it may be broken off at any point.
@@ -9,12 +9,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final, Protocol, cast
 
+from attrs import evolve
+
 from payplatform._domain.archives import ArchiveReport, is_at_rest
+from payplatform._domain.audit import Chain
 from payplatform._domain.disputes import Dispute
 from payplatform._domain.notices import Notice
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
-from payplatform._engine.pages import PAGE, all_records
+from payplatform._engine.pages import PAGE, all_merchants, all_records
 from payplatform.errors import ErrorCode, StorageUnavailable
 from payplatform.ports import Archiver, Filter, Storage
 
@@ -23,11 +26,11 @@ class _Both(Storage, Archiver, Protocol):
     """A store that can archive."""
 
 
-_PROMISED: Final = ("unarchived", "archive")
+_PROMISED: Final = ("unarchived", "archive", "archive_links")
 
 
 def archive(storage: Storage, path: str, before: datetime) -> ArchiveReport:
-    """Move the events of every payment that has been at rest since before a time.
+    """Move the events of each payment that is at rest since before a time, and links from then.
 
     Raises:
         StorageUnavailable: `storage_settings`: the store cannot archive, or not to that file; or it
@@ -50,7 +53,15 @@ def archive(storage: Storage, path: str, before: datetime) -> ArchiveReport:
             at_work=done.at_work + len(page) - len(at_rest),
         )
         after = (page[-1].merchant_id, page[-1].id)
-    return done
+    return evolve(done, links=_archived_links(archiver, path, before))
+
+
+def _archived_links(archiver: _Both, path: str, before: datetime) -> int:
+    return sum(
+        archiver.archive_links(path, merchant.id, chain, before)
+        for merchant in all_merchants(archiver)
+        for chain in Chain
+    )
 
 
 def _is_at_rest(storage: Storage, payment: Payment) -> bool:

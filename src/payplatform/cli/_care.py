@@ -291,12 +291,14 @@ def doctor(session: Session) -> Exit:
 def archive(session: Session, *, file: str, before: datetime) -> Exit:
     """Move what happened to old payments to another file.
 
-    Keep FILE: payplatform show and doctor read it where it is. The payments themselves and the
-    books stay in the database. What was broken off is taken up by the same command.
+    And the links of the chains from then. Keep FILE: payplatform show and doctor read it where it
+    is. The payments themselves and the books stay in the database. What was broken off is taken up
+    by the same command.
     """
     with session.platform() as (pay, _):
         report = pay.archive(file, before=before.replace(tzinfo=UTC))
     moved = f"{counted(report.events, 'event')} of {counted(report.payments, 'payment')}"
+    moved += f" and {counted(report.links, 'link')}"
     session.answer(asdict(report), Text(f"{moved} moved to {file}."), *_stayed(report))
     return Exit.OK
 

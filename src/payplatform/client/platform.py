@@ -309,14 +309,15 @@ class PayPlatform:
     def archive(self, path: str | os.PathLike[str], *, before: datetime) -> ArchiveReport:
         """Move what happened to payments that are long at rest to another file.
 
-        Timelines go on having all of it for as long as the file stays where it is, and the chain
-        vouches for it there. A payment is at rest when nothing is under way, held or disputed. An
-        event that is still in `events.pending()` stays. Others may work meanwhile. What was broken
-        off is taken up by calling it again.
+        Links of the chains from before that time go with it. Timelines and `verify` go on having
+        all of it for as long as the file stays where it is. A payment is at rest when nothing is
+        under way, held or disputed. An event that is still in `events.pending()` stays. Others may
+        work meanwhile. What was broken off is taken up by calling it again.
 
         Args:
             path: the archive, which is made if it is not there. One may be written to many times.
-            before: move the events of payments that were last changed before this time.
+            before: move what is older: events of payments that were last changed before then, and
+                links from before then.
 
         Returns:
             What was moved, and what was old enough and stays.

@@ -1,6 +1,6 @@
-"""The archives of a file: other files, with events that were moved out of it.
+"""The archives of a file: other files, with events and links that were moved out of it.
 
-Law of this file: an archive has the same schema, bears a mark of its own, and holds events alone.
+Law of this file: an archive has the same schema, bears a mark of its own, and holds nothing else.
 What is copied to it is on the disk there and was read back before anything is let go of. It has no
 log beside it, so that the one file is all of it. The file whose events it has knows it by its mark;
 its name only says where to look.
@@ -24,10 +24,11 @@ from typing import Final, NamedTuple, TypeVar
 from attrs import frozen
 
 from payplatform._domain.archives import ArchivedEvents
+from payplatform._domain.audit import Chain
 from payplatform._domain.events import Event
 from payplatform.errors import ErrorCode, PayPlatformError, StorageUnavailable
 from payplatform.storage import _statements as sql
-from payplatform.storage._chains import Away, Seen, seen
+from payplatform.storage._chains import Away, Gap, Link, Seen, seen
 from payplatform.storage._checks import DAMAGE
 from payplatform.storage._connections import Connections
 from payplatform.storage._failures import RAISED, failure_of
@@ -40,7 +41,32 @@ T = TypeVar("T")
 
 _UNREACHED: Final = "what is archived cannot be reached"
 _STAMP_BYTES: Final = 16
-_PLACE: Final = itemgetter(*map(EVENTS.columns.index, ("merchant_id", "subject_id", "number")))
+
+
+@frozen
+class Sort:
+    """A sort of rows that an archive keeps.
+
+    Attributes:
+        table: where they lie.
+        keep: takes a row.
+        between: takes all of a place but the number, and two numbers; gives rows.
+        place: of a row: the merchant, whose it is, and the number.
+    """
+
+    table: str
+    keep: str
+    between: str
+    place: Callable[[Row], Row]
+
+
+OLD_EVENTS: Final = Sort(
+    EVENTS.table,
+    sql.KEEP_EVENT,
+    sql.EVENTS_BETWEEN,
+    itemgetter(*map(EVENTS.columns.index, ("merchant_id", "subject_id", "number"))),
+)
+OLD_LINKS: Final = Sort("links", sql.KEEP_LINK, sql.LINKS_BETWEEN, itemgetter(0, 1, 2))
 
 
 class Archive(NamedTuple):
@@ -68,6 +94,16 @@ class View:
 
     here: Mapping[int, sqlite3.Connection]
     absent: tuple[str, ...]
+
+    def links(self, merchant_id: str, chain: Chain, note: Row) -> Iterator[Link | Gap]:
+        """The links that a row of `LINK_NOTES` speaks of, as they lie."""
+        first, last, digest, archive = note
+        connection = self.here.get(archive)
+        if connection is None:
+            yield Gap(first, last, digest)
+            return
+        asked = (merchant_id, chain, first, last)
+        yield from (Link(*row[2:]) for row in connection.execute(sql.LINKS_BETWEEN, asked))
 
     def rows(self, merchant_id: str, note: Row) -> Iterator[Seen | Away]:
         """The events that a row of `NOTES` speaks of, as they lie."""
@@ -135,7 +171,7 @@ class Archives:
         if stamp is None:
             raise _no_archive()
         is_known = any(archive.stamp == stamp for archive in known)
-        if not is_known and _asked(at, lambda c: c.execute(sql.HAS_EVENTS).fetchone()):
+        if not is_known and _asked(at, lambda c: c.execute(sql.IS_IN_USE).fetchone()):
             raise _refused("the file is the archive of another one")
         is_inside = file.is_relative_to(self._folder)
         name = str(file.relative_to(self._folder) if is_inside else file)
@@ -143,8 +179,8 @@ class Archives:
             _asked(self._main, lambda c: c.execute(sql.ADD_ARCHIVE, (stamp, name)))
         return next(archive for archive in self.known() if archive.stamp == stamp)
 
-    def keep(self, archive: Archive, rows: Sequence[Row]) -> None:
-        """Have rows of events on the disk in an archive. What is there already stays.
+    def keep(self, archive: Archive, sort: Sort, rows: Sequence[Row]) -> None:
+        """Have rows on the disk in an archive. What is there already stays.
 
         Raises:
             StorageUnavailable: `storage_corrupt`: it has something else in the place of one; or it
@@ -152,12 +188,12 @@ class Archives:
         """
         at = self._at_hand(archive)
         if at is None:
-            raise _out_of_reach(archive, "the events to be archived")
-        _asked(at, partial(_write, rows))
-        for row, there in zip(rows, _asked(at, partial(_read_back, rows)), strict=True):
+            raise _out_of_reach(archive, "what is archived")
+        _asked(at, partial(_write, sort, rows))
+        for row, there in zip(rows, _asked(at, partial(_read_back, sort, rows)), strict=True):
             if there != [row]:
-                _, subject_id, number = _PLACE(row)
-                raise _damaged(archive, subject_id, number, "has something else in its place")
+                how = "has something else in its place"
+                raise _damaged(archive, sort.table, *sort.place(row)[1:], how=how)
 
     def events(self, notes: Iterable[ArchivedEvents]) -> Iterator[Event]:
         """The events that these notes speak of.
@@ -181,7 +217,8 @@ class Archives:
             there = {event.number for event in events}
             for number in range(note.first, note.last + 1):
                 if number not in there:
-                    raise _damaged(archive, note.subject_id, number, "had it, and it is gone")
+                    how = "had it, and it is gone"
+                    raise _damaged(archive, EVENTS.table, note.subject_id, number, how=how)
             yield from events
 
     @contextmanager
@@ -301,15 +338,15 @@ def _asked(at: Connections, ask: Callable[[sqlite3.Connection], T]) -> T:
     raise failure
 
 
-def _write(rows: Sequence[Row], connection: sqlite3.Connection) -> None:
+def _write(sort: Sort, rows: Sequence[Row], connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
-    connection.executemany(sql.KEEP_EVENT, rows)
+    connection.executemany(sort.keep, rows)
     connection.execute("COMMIT")
 
 
-def _read_back(rows: Sequence[Row], connection: sqlite3.Connection) -> list[list[Row]]:
-    places = (_PLACE(row) for row in rows)
-    return [_between((*place, place[-1]), connection) for place in places]
+def _read_back(sort: Sort, rows: Sequence[Row], connection: sqlite3.Connection) -> list[list[Row]]:
+    places = map(sort.place, rows)
+    return [connection.execute(sort.between, (*place, place[-1])).fetchall() for place in places]
 
 
 def _between(asked: Row, connection: sqlite3.Connection) -> list[Row]:
@@ -331,7 +368,6 @@ def _out_of_reach(archive: Archive, what: str) -> StorageUnavailable:
     )
 
 
-def _damaged(archive: Archive, subject_id: str, number: int, how: str) -> StorageUnavailable:
-    return StorageUnavailable(
-        f"events {subject_id} {number}: {archive.name} {how}", code=ErrorCode.STORAGE_CORRUPT
-    )
+def _damaged(archive: Archive, table: str, *place: object, how: str) -> StorageUnavailable:
+    row = " ".join(map(str, (table, *place)))
+    return StorageUnavailable(f"{row}: {archive.name} {how}", code=ErrorCode.STORAGE_CORRUPT)

@@ -2,8 +2,8 @@
 
 Law of this file: the schema is the second wall. What the domain promises of money is said here once
 more as a CHECK, every unique thing has its merchant in front, and events and postings can only be
-added; an event leaves only once it is noted which archive has it. A migration is never edited once
-it has been released: the next one is added below it.
+added; an event, or a link, leaves only once it is noted which archive has it. A migration is never
+edited once it has been released: the next one is added below it.
 
 Times are whole microseconds since 1970 UTC, amounts whole minor units, nested values JSON text (see
 `_rows`). The file says whose it is by its application id, and how far it is by its user version.
@@ -256,7 +256,27 @@ _ARCHIVES: Final = (
         PRIMARY KEY (merchant_id, subject_id, last)
     ) STRICT, WITHOUT ROWID
     """,
+    """
+    CREATE TABLE archived_links (
+        merchant_id TEXT NOT NULL,
+        chain TEXT NOT NULL,
+        first INTEGER NOT NULL CHECK (first >= 1),
+        last INTEGER NOT NULL CHECK (last >= first),
+        digest BLOB NOT NULL CHECK (length(digest) = 32),
+        archive INTEGER NOT NULL REFERENCES archives (number),
+        row_digest BLOB NOT NULL,
+        PRIMARY KEY (merchant_id, chain, last)
+    ) STRICT, WITHOUT ROWID
+    """,
     *_append_only("archived"),
+    *_append_only("archived_links"),
+    "DROP TRIGGER links_refuse_delete",
+    """
+    CREATE TRIGGER links_refuse_delete BEFORE DELETE ON links
+    WHEN NOT EXISTS (SELECT 1 FROM archived_links AS a WHERE a.merchant_id = OLD.merchant_id
+                     AND a.chain = OLD.chain AND OLD.number BETWEEN a.first AND a.last)
+    BEGIN SELECT RAISE(ABORT, 'links can only be added'); END
+    """,
     "DROP TRIGGER events_refuse_delete",
     f"""
     CREATE TRIGGER events_refuse_delete BEFORE DELETE ON events
@@ -272,7 +292,7 @@ _ARCHIVES: Final = (
 
 
 def _archives(db: Database) -> None:
-    """Until this schema every event stayed where it was."""
+    """Until this schema every event and every link stayed where it was."""
     for statement in _ARCHIVES:
         db.execute(statement)
 

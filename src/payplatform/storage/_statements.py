@@ -19,6 +19,7 @@ from payplatform._domain.operations import FINAL_STATES, OperationState
 from payplatform.ports import EXACTLY, Filter, LineFilter
 from payplatform.storage._rows import (
     ARCHIVED,
+    ARCHIVED_LINKS,
     AUDIT_ENTRIES,
     DISPUTES,
     EVENTS,
@@ -121,6 +122,7 @@ ADD_AUDIT_ENTRY: Final = _insert(AUDIT_ENTRIES)
 ADD_LINK: Final = (
     "INSERT INTO links (merchant_id, chain, number, body, digest) VALUES (?, ?, ?, ?, ?)"
 )
+KEEP_LINK: Final = f"{ADD_LINK} ON CONFLICT (merchant_id, chain, number) DO NOTHING"
 KEEP_HEAD: Final = (
     "INSERT INTO chain_heads (merchant_id, chain, number, digest) VALUES (?, ?, ?, ?)"
     " ON CONFLICT (merchant_id, chain) DO UPDATE"
@@ -163,7 +165,24 @@ MAKE_ARCHIVE: Final = (
     "INSERT INTO archives (number, stamp, name) SELECT 0, ?, ''"
     " WHERE NOT EXISTS (SELECT 1 FROM archives) AND NOT EXISTS (SELECT 1 FROM chain_heads)"
 )
-HAS_EVENTS: Final = "SELECT 1 FROM events LIMIT 1"
+IS_IN_USE: Final = "SELECT 1 WHERE EXISTS (SELECT 1 FROM events) OR EXISTS (SELECT 1 FROM links)"
+LINK_NOTES: Final = (
+    "SELECT first, last, digest, archive FROM archived_links WHERE merchant_id = ? AND chain = ?"
+    " ORDER BY last"
+)
+NOTE_ARCHIVED_LINKS: Final = _insert(ARCHIVED_LINKS)
+LET_GO_OF_LINK: Final = (
+    "DELETE FROM links WHERE merchant_id = ? AND chain = ? AND number = ? AND digest = ?"
+)
+LINKS_BETWEEN: Final = (
+    "SELECT merchant_id, chain, number, body, digest FROM links WHERE merchant_id = ?"
+    " AND chain = ? AND number BETWEEN ? AND ? ORDER BY number"
+)
+OLDEST_LINK: Final = "SELECT min(number) FROM links WHERE merchant_id = ? AND chain = ?"
+TIME_OF_EVENT: Final = (
+    "SELECT at FROM events WHERE merchant_id = ? AND subject_id = ? AND number = ?"
+)
+TIME_OF_AUDIT_ENTRY: Final = "SELECT at FROM audit_entries WHERE merchant_id = ? AND id = ?"
 
 # -- reads, each by an index -----------------------------------------------------------------------
 

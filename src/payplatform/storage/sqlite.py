@@ -36,10 +36,11 @@ from payplatform._domain.records import Merchant, PaymentMethod
 from payplatform.errors import Conflict, ErrorCode, PayPlatformError, StorageUnavailable
 from payplatform.ports import EVERY_LINE, EVERYTHING, Filter, Finding, LineFilter, Place, R
 from payplatform.storage import _statements as sql
-from payplatform.storage._archives import Archives, View, stamp_of
+from payplatform.storage._archives import OLD_EVENTS, OLD_LINKS, Archives, View, stamp_of
 from payplatform.storage._chains import (
     LAYOUTS,
     Away,
+    Gap,
     Link,
     Seen,
     key_check,
@@ -50,7 +51,7 @@ from payplatform.storage._chains import (
 from payplatform.storage._checks import DAMAGE, LOST, Lost
 from payplatform.storage._connections import Connections
 from payplatform.storage._failures import RAISED, failure_of
-from payplatform.storage._moves import Move, move_of, removal
+from payplatform.storage._moves import Move, move_of, old_links, removal, removal_of_links
 from payplatform.storage._opening import JournalMode, Settings, connect, new_file, prepared
 from payplatform.storage._rows import (
     ARCHIVED,
@@ -74,6 +75,7 @@ from payplatform.storage._sharing import Sharing
 from payplatform.storage._transactions import Step, Work, Writer, head, roll_back, work_of
 
 _LONGEST_WAIT_S: Final = 3600.0
+_LINKS_AT_ONCE: Final = 500
 _ACCOUNTS: Final = frozenset(map(str, Account))
 
 V = TypeVar("V")
@@ -263,7 +265,7 @@ class SQLiteStorage:
                 report = look_through(
                     chain,
                     merchant_id,
-                    links=_links(connection, merchant_id, chain),
+                    links=_links(connection, merchant_id, chain, view),
                     rows=_seen(connection, merchant_id, chain, view),
                     kept=head(connection, merchant_id, chain),
                     expected=expected_head,
@@ -344,13 +346,31 @@ class SQLiteStorage:
         read = (self._move(payment, archive.number) for payment in payments)
         moves = [move for move in read if move is not None]
         free = [move for move in moves if self._is_published(move)]
-        self._archives.keep(archive, [row for move in free for row in move.rows])
+        self._archives.keep(archive, OLD_EVENTS, [row for move in free for row in move.rows])
         gone = self._let_go_of(free)
         return ArchiveReport(
             payments=len(gone),
             events=sum(len(move.rows) for move in gone),
             unpublished=len(moves) - len(free),
         )
+
+    def archive_links(
+        self, path: str | os.PathLike[str], merchant_id: str, chain: Chain, before: datetime
+    ) -> int:
+        archive = self._archives.begun(path)
+        old = old_links(self._rows, merchant_id, chain, before)
+        moved = 0
+        while some := old[moved : moved + _LINKS_AT_ONCE]:
+            rows = self._rows(sql.LINKS_BETWEEN, (merchant_id, chain, some[0], some[-1]))
+            if len(rows) != len(some):
+                break  # somebody else is at it
+            self._archives.keep(archive, OLD_LINKS, rows)
+            try:
+                self._sharing.write(removal_of_links(rows, archive.number))
+            except Conflict:
+                break
+            moved += len(rows)
+        return moved
 
     def close(self) -> None:
         if not self._is_open:
@@ -459,8 +479,14 @@ def _archive_refusal(connection: sqlite3.Connection) -> PayPlatformError | None:
     return _wrong("the file is an archive: open the store that its events are from")
 
 
-def _links(connection: sqlite3.Connection, merchant_id: str, chain: Chain) -> Iterator[Link]:
-    return (Link(*row) for row in connection.execute(sql.LINKS, (merchant_id, chain)))
+def _links(
+    connection: sqlite3.Connection, merchant_id: str, chain: Chain, view: View
+) -> Iterator[Link | Gap]:
+    """Every link of a chain, here or in an archive."""
+    whose = (merchant_id, chain)
+    for note in connection.execute(sql.LINK_NOTES, whose).fetchall():
+        yield from view.links(merchant_id, chain, note)
+    yield from (Link(*row) for row in connection.execute(sql.LINKS, whose))
 
 
 def _seen(
@@ -483,7 +509,7 @@ def _with_names(
     connection: sqlite3.Connection, merchant_id: str, report: ChainReport, view: View
 ) -> ChainReport:
     """A report that names the archives it speaks of."""
-    if report.archived:
+    if report.archived or report.unvouched:
         return evolve(report, archives=view.absent)
     table, _, place = (report.row or "").partition(" ")
     if table != EVENTS.table:
