@@ -231,11 +231,6 @@ def _due_payouts(db: Database) -> None:
     )
 
 
-_IS_ARCHIVED: Final = """
-    (SELECT 1 FROM archived AS a WHERE a.merchant_id = {0}.merchant_id
-     AND a.subject_id = {0}.subject_id AND {0}.number BETWEEN a.first AND a.last)
-"""
-
 _ARCHIVES: Final = (
     # The archives of this file, by their own marks; in an archive, itself as number 0.
     """
@@ -278,15 +273,11 @@ _ARCHIVES: Final = (
     BEGIN SELECT RAISE(ABORT, 'links can only be added'); END
     """,
     "DROP TRIGGER events_refuse_delete",
-    f"""
+    """
     CREATE TRIGGER events_refuse_delete BEFORE DELETE ON events
-    WHEN NOT EXISTS {_IS_ARCHIVED.format("OLD")}
+    WHEN NOT EXISTS (SELECT 1 FROM archived AS a WHERE a.merchant_id = OLD.merchant_id
+                     AND a.subject_id = OLD.subject_id AND OLD.number BETWEEN a.first AND a.last)
     BEGIN SELECT RAISE(ABORT, 'events can only be added'); END
-    """,
-    f"""
-    CREATE TRIGGER events_refuse_archived BEFORE INSERT ON events
-    WHEN EXISTS {_IS_ARCHIVED.format("NEW")}
-    BEGIN SELECT RAISE(ABORT, 'the event is in an archive'); END
     """,
 )
 
