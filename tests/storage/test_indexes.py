@@ -1,8 +1,8 @@
 """No statement scans or sorts what grows, and every index earns what it costs each write.
 
 How: a store is asked whatever can be asked of it, on connections that remember each statement as it
-was put to them. SQLite then tells of each how it would find the rows, in a file of many merchants,
-also once it has counted them.
+was put to them; those that are written down and were not asked join them. SQLite then tells of each
+how it would find the rows, in a file of many merchants, also once it has counted them.
 """
 
 import re
@@ -199,6 +199,16 @@ def write_all(storage: SQLiteStorage, merchant_id: str) -> None:
         storage.commit(Changes(merchant_id=merchant_id, removed=(second,)))
 
 
+def statements() -> Iterator[str]:
+    """Those that are written down, whoever puts them to a file."""
+    for of_kind in _statements.OF.values():
+        yield from asdict(of_kind).values()
+    yield from (lost.query for lost in LOST)
+    for name, value in vars(_statements).items():
+        if name.isupper() and not name.startswith("_") and isinstance(value, str):
+            yield value
+
+
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of many merchants, after whatever can be asked of it was asked."""
@@ -213,6 +223,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         read_all(storage, "nobody")
         write_all(storage, an_id(Merchant, MANY))
         storage.close()
+    for statement in statements():
+        Listening.heard.setdefault(statement, (None,) * statement.count("?"))
     return path
 
 
@@ -238,14 +250,25 @@ GROWS = re.compile(
 
 @frozen
 class Excuse:
-    """A step that costs more the more there is, in statements that may have it once, and why."""
+    """Steps that cost more the more there is, the statements that may have them, and why."""
 
     why: str
-    step: str
+    steps: str
     statements: frozenset[str]
 
 
 EXCUSES = (
+    Excuse("a file has few archives", r"SCAN archives", frozenset({_statements.ARCHIVES})),
+    Excuse(
+        "it stops at the first",
+        r"SCAN archives USING COVERING INDEX \w+, SCAN chain_heads",
+        frozenset({_statements.MAKE_ARCHIVE}),
+    ),
+    Excuse(
+        "it stops at the first",
+        r"SCAN events(, SCAN links.*)?",
+        frozenset({_statements.IS_IN_USE}),
+    ),
     Excuse(
         "what is asked of all there is looks at each row, once, in the order in which it lies",
         r"SCAN \w+( USING COVERING INDEX \w+)?",
@@ -282,7 +305,7 @@ def plan_of(connection: sqlite3.Connection, statement: str) -> list[str]:
 
 def is_excused(statement: str, steps: list[str]) -> bool:
     excuses = (each for each in EXCUSES if statement in each.statements)
-    return len(steps) == 1 and any(re.fullmatch(each.step, steps[0]) for each in excuses)
+    return any(re.fullmatch(each.steps, ", ".join(steps)) for each in excuses)
 
 
 def growing(connection: sqlite3.Connection) -> Mapping[str, list[str]]:
@@ -290,18 +313,6 @@ def growing(connection: sqlite3.Connection) -> Mapping[str, list[str]]:
     plans = {statement: plan_of(connection, statement) for statement in Listening.heard}
     steps = {statement: list(filter(GROWS.search, plan)) for statement, plan in plans.items()}
     return {statement: found for statement, found in steps.items() if found}
-
-
-def test_every_statement_there_is_was_asked(file: Path) -> None:
-    del file
-    known = {lost.query for lost in LOST}
-    for of_kind in _statements.OF.values():
-        known |= set(asdict(of_kind).values())
-    for name, value in vars(_statements).items():
-        if name.isupper() and not name.startswith("_") and isinstance(value, str):
-            known.add(value)
-
-    assert known - Listening.heard.keys() == set()
 
 
 def test_no_statement_scans_or_sorts_what_grows(books: sqlite3.Connection) -> None:

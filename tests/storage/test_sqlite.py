@@ -652,7 +652,6 @@ DECLINED = frozenset({OperationState.DECLINED})
         (Payment, Filter(customer_id="c"), "payments_customer"),
         (Payment, Filter(reference="r"), "payments_reference"),
         (Payment, Filter(statuses=frozenset({PaymentStatus.UNKNOWN})), "payments_status"),
-        (Payment, Filter(statuses=SOME_STATUSES), "sqlite_autoindex_payments_1"),
         (Payment, Filter(created_from=NOW), "sqlite_autoindex_payments_1"),
         (Payment, Filter(metadata=(("a", "b"),)), "sqlite_autoindex_payments_1"),
         (PaymentMethod, Filter(customer_id="c"), "payment_methods_customer"),
@@ -674,6 +673,15 @@ def test_a_page_is_read_in_the_order_of_an_index(
     assert step.startswith(f"SEARCH {RECORDS[kind].table} USING INDEX {index} (merchant_id=?")
 
 
+def test_a_page_of_several_statuses_is_merged_from_theirs(by_hand: sqlite3.Connection) -> None:
+    asked = _statements.page(RECORDS[Payment], MERCHANT, Filter(statuses=SOME_STATUSES), "x", 10)
+    assert asked is not None
+    steps = plan_of(by_hand, *asked)
+    by_status = "SEARCH payments USING INDEX payments_status (merchant_id=? AND status=? AND id<?)"
+    assert steps[0] == "MERGE (UNION ALL)"
+    assert steps.count(by_status) == len(SOME_STATUSES)
+
+
 @pytest.mark.parametrize(
     ("statement", "steps"),
     [
@@ -689,6 +697,17 @@ def test_a_page_is_read_in_the_order_of_an_index(
         (_statements.OUTBOX, ["SCAN outbox", "SEARCH events USING PRIMARY KEY"]),
         (_statements.DUE_OPERATIONS, ["SEARCH operations USING INDEX operations_due"]),
         (_statements.DUE_PAYOUTS, ["SEARCH payout_plans USING INDEX payout_plans_due"]),
+        # It goes along all payments; it runs once a night.
+        (_statements.UNARCHIVED, ["SEARCH payments USING INDEX", "CORRELATED", "SEARCH e USING"]),
+        (_statements.ARCHIVED_OF, ["SEARCH archived USING PRIMARY KEY"]),
+        (_statements.EVENTS_BETWEEN, ["SEARCH events USING PRIMARY KEY"]),
+        (_statements.IN_OUTBOX, ["SEARCH outbox USING COVERING INDEX outbox_event"]),
+        (_statements.NOTES, ["SEARCH archived USING PRIMARY KEY"]),
+        (_statements.LINK_NOTES, ["SEARCH archived_links USING PRIMARY KEY"]),
+        (_statements.LINKS_BETWEEN, ["SEARCH links USING INDEX"]),
+        (_statements.OLDEST_LINK, ["SEARCH links USING COVERING INDEX"]),
+        (_statements.LET_GO_OF_LINK, ["SEARCH links USING INDEX"]),
+        (_statements.LET_GO, ["SEARCH events USING PRIMARY KEY"]),
         (_statements.LAPSED_PAYMENTS, ["SEARCH payments USING INDEX payments_lapse"]),
         (_statements.TAKE_FROM_OUTBOX, ["SEARCH outbox USING INDEX outbox_event"]),
         (
@@ -715,14 +734,12 @@ def test_the_books_are_read_in_the_order_of_an_index(
 
 
 def plan_of(connection: sqlite3.Connection, statement: str, parameters: Any) -> list[str]:
-    """The steps, but for the one look by key at the latest event of each payment."""
+    """The steps, but for the looks by key at the latest event of each payment."""
     rows = connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
     steps = [row[3] for row in rows]
-    latest_event = [
-        "CORRELATED SCALAR SUBQUERY 1",
-        "SEARCH e USING PRIMARY KEY (merchant_id=? AND subject_id=?)",
-    ]
-    return steps[:-2] if steps[-2:] == latest_event else steps
+    by_key = "SEARCH e USING PRIMARY KEY (merchant_id=? AND subject_id=?)"
+    here, archived = (f"CORRELATED SCALAR SUBQUERY {number}" for number in (1, 2))
+    return steps[:-4] if steps[-4:] == [here, by_key, archived, by_key] else steps
 
 
 # -- what is removed -------------------------------------------------------------------------------

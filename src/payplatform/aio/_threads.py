@@ -146,6 +146,8 @@ class _Call:
         return self.stack
 
     def _run(self) -> None:
+        if self._is_cancelled:
+            return
         try:
             value = self._do()
         except BaseException as error:  # noqa: BLE001  # it is raised where the call is awaited
@@ -179,12 +181,12 @@ class _Call:
 
 
 class _Crew:
-    """The threads of one process, and the calls that none of them has begun.
+    """The threads of one process, and the calls that wait for one of them.
 
     Attributes:
         lock: held by whoever looks at any of this.
-        new: calls that have not begun.
-        idle: threads that wait.
+        new: calls that came when every thread was at work.
+        idle: threads that are not.
         is_over: whether threads are to end when there is nothing left to do.
     """
 
@@ -194,21 +196,24 @@ class _Crew:
         self.idle: list[_Thread] = []
         self.is_over = False
         self._most = most
-        self._threads: list[_Thread] = []
+        self._threads = 0
         self._calls: set[_Call] = set()
 
     def take(self, call: _Call) -> None:
-        """Have a call made."""
+        """Have a call made; as long as there are enough threads, by one that has no other."""
         with self.lock:
             self._calls.add(call)
-            self.new.append(call)
-            if self.idle:
-                self.idle[-1].wake()
-            elif len(self._threads) < self._most:
-                self._threads.append(_Thread(self))
+            thread = min(self.idle, key=lambda idle: idle.begun, default=None)
+            if self._threads < self._most and (thread is None or thread.begun):
+                self._threads += 1
+                thread = _Thread(self)
+            if thread is None:
+                self.new.append(call)
+            else:
+                thread.give(call)
 
     def give_back(self, call: _Call) -> None:
-        """Never make a call that has not begun; any other goes on."""
+        """Never make a call that waits for a thread; any other goes on."""
         with self.lock:
             if call in self.new:
                 self.new.remove(call)
@@ -240,15 +245,25 @@ _Step = tuple[_Call] | tuple[_Call, _Answer[Any]]
 
 
 class _Thread:
-    """A thread, and those of its calls that can go on."""
+    """A thread, and those of its calls that can go on.
+
+    Attributes:
+        begun: how many calls are on it, most of which await something.
+    """
 
     def __init__(self, crew: _Crew) -> None:
+        self.begun = 0
         self._crew = crew
         self._ready: deque[_Step] = deque()
-        self._begun = 0
         self._woken = threading.Condition(crew.lock)
         # What it is in the middle of when the program ends is what a crash would leave.
         threading.Thread(target=self._work, name="payplatform", daemon=True).start()
+
+    def give(self, *step: Any) -> None:
+        """Have it take a step. Called with the lock held."""
+        self._ready.append(step)
+        self.begun += len(step) == 1
+        self.wake()
 
     def wake(self) -> None:
         """Wake it, if it waits. Called with the lock held."""
@@ -262,24 +277,27 @@ class _Thread:
             stack = call.stack or call.begin()
             ask = stack.switch(*answer)
             if stack.dead:
-                self._begun -= 1
-                self._crew.let_go(call)
+                self._end(call)
             else:
                 self._have_asked(call, ask)
 
     def _next(self) -> _Step | None:
         """What can go on comes before what is new; None when there will be nothing any more."""
         with self._crew.lock:
-            while True:
-                if self._ready:
-                    return self._ready.popleft()
+            while not self._ready:
                 if self._crew.new:
-                    self._begun += 1
-                    return (self._crew.new.popleft(),)
-                if self._crew.is_over and not self._begun:
+                    self.give(self._crew.new.popleft())
+                elif self._crew.is_over and not self.begun:
                     return None
-                self._crew.idle.append(self)
-                self._woken.wait()
+                else:
+                    self._crew.idle.append(self)
+                    self._woken.wait()
+            return self._ready.popleft()
+
+    def _end(self, call: _Call) -> None:
+        with self._crew.lock:
+            self.begun -= 1
+        self._crew.let_go(call)
 
     def _have_asked(self, call: _Call, ask: Ask[Any]) -> None:
         go_on = partial(self._go_on, call)
@@ -290,8 +308,7 @@ class _Thread:
 
     def _go_on(self, call: _Call, answer: _Answer[Any]) -> None:
         with self._crew.lock:
-            self._ready.append((call, answer))
-            self.wake()
+            self.give(call, answer)
 
 
 def _raised(error: BaseException) -> Any:

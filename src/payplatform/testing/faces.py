@@ -11,6 +11,7 @@ import concurrent.futures
 import os
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache, partial
 from inspect import isasyncgenfunction, iscoroutinefunction
@@ -22,6 +23,8 @@ from payplatform.client import PayPlatform
 from payplatform.ports import AsyncBank, Bank, BankCapabilities, BankNotice, BankReply, BankRequest
 
 R = TypeVar("R")
+
+_MOST_AT_ONCE = 64
 
 
 def blocking(pay: AsyncPayPlatform) -> PayPlatform:
@@ -121,6 +124,8 @@ def _loop(process: int) -> asyncio.AbstractEventLoop:
     """The event loop of a process, on a thread of its own. It ends with the process."""
     del process
     loop = asyncio.new_event_loop()
+    # A caller of a simulated history may stand still in one of these threads.
+    loop.set_default_executor(ThreadPoolExecutor(_MOST_AT_ONCE))
 
     def run() -> None:
         while True:
