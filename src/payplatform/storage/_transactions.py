@@ -70,7 +70,7 @@ def work_of(changes: Changes) -> Work:
         merchant_id=changes.merchant_id,
         steps=steps,
         links=tuple(bodies(step.mark for step in steps if step.mark is not None)),
-        must_scrub=_forgets(changes),
+        must_scrub=changes.destroys,
     )
 
 
@@ -291,9 +291,3 @@ def _added(layout: Layout[Any], statement: str, value: Any) -> Step:
 
 def _name(record: Record) -> str:
     return f"{RECORDS[type(record)].table} {record.id}"
-
-
-def _forgets(changes: Changes) -> bool:
-    """Whether something has to be gone from the disk once this is committed."""
-    erased = (getattr(record, "erased_at", None) for record in changes.records)
-    return bool(changes.removed) or any(at is not None for at in erased)

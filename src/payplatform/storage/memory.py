@@ -9,7 +9,7 @@ each of its steps before it lets go of it. Values are immutable, so they go in a
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
@@ -71,6 +71,7 @@ class MemoryStorage:
         self._outbox: dict[tuple[str, str, int], Event] = {}
         self._audit: dict[str, dict[str, AuditEntry]] = {}
         self._links: dict[tuple[str, Chain], list[Link]] = {}
+        self._unlinked: dict[str, deque[Changes]] = {}
 
     def get(self, merchant_id: str, kind: type[R], record_id: str) -> R | None:
         with self._lock:
@@ -183,12 +184,14 @@ class MemoryStorage:
 
     def head(self, merchant_id: str, chain: Chain) -> ChainHead:
         with self._lock:
+            self._link_what_waits(merchant_id)
             return self._head(merchant_id, chain)
 
     def verify(
         self, merchant_id: str, chain: Chain, expected_head: ChainHead | None = None
     ) -> ChainReport:
         with self._lock:
+            self._link_what_waits(merchant_id)
             return look_through(
                 chain,
                 merchant_id,
@@ -236,8 +239,7 @@ class MemoryStorage:
                 self._keep(receipt, undo)
             for entry in changes.audit:
                 self._note(entry, undo)
-            for chain, body in bodies(marks_of(changes)):
-                self._link(changes.merchant_id, chain, body, undo)
+            self._join(changes, undo)
             undo.pop_all()
 
     def describe(self) -> Mapping[str, str]:
@@ -336,6 +338,31 @@ class MemoryStorage:
         if entry.id in trail:
             raise Conflict(f"there is an audit entry {entry.id} already")
         _put(trail, entry.id, entry, undo)
+
+    def _join(self, changes: Changes, undo: ExitStack) -> None:
+        """Have the chains know of a commit: once they are asked for, for it will be the same then.
+
+        What is destroyed may not wait with the commits that wrote it: then all are linked at once.
+        """
+        if changes.destroys:
+            self._link_what_waits(changes.merchant_id)
+            self._link_all(changes, undo)
+        else:
+            waiting = self._unlinked.setdefault(changes.merchant_id, deque())
+            waiting.append(changes)
+            undo.callback(waiting.pop)
+
+    def _link_what_waits(self, merchant_id: str) -> None:
+        waiting = self._unlinked.get(merchant_id)
+        while waiting:
+            with ExitStack() as undo:
+                self._link_all(waiting[0], undo)
+                waiting.popleft()
+                undo.pop_all()
+
+    def _link_all(self, changes: Changes, undo: ExitStack) -> None:
+        for chain, body in bodies(marks_of(changes)):
+            self._link(changes.merchant_id, chain, body, undo)
 
     def _link(self, merchant_id: str, chain: Chain, body: bytes, undo: ExitStack) -> None:
         links = self._links.setdefault((merchant_id, chain), [])
