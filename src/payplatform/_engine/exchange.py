@@ -197,7 +197,7 @@ class Exchange:
                 return None
             subject = None
             try:
-                self.storage.commit(evolve(step.changes, audit=audit))
+                self.storage.commit(evolve(step.changes, audit=audit) if audit else step.changes)
             except (Conflict, CommitUncertain):
                 stored = self.stored(operation)
                 if stored == step.operation:
