@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
+from typing import Protocol
 
 from attrs import frozen
 
@@ -37,6 +38,21 @@ class Round:
     def rate(self) -> float:
         """How many were done in a second."""
         return len(self.took_s) / self.in_all_s
+
+
+class Racer(Protocol):
+    """What has rounds in turns with others."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def at_once(self) -> int:
+        """How many things are done in a round."""
+
+    def round(self, numbers: range) -> Round:
+        """Do as many as there are numbers, and measure each."""
 
 
 @frozen
@@ -117,7 +133,7 @@ class Result:
         return statistics.median(mine.rate / its.rate for mine, its in pairs)
 
 
-def in_turns(contestants: Sequence[Contestant], *, rounds: int) -> Mapping[str, Result]:
+def in_turns(contestants: Sequence[Racer], *, rounds: int) -> Mapping[str, Result]:
     """Let all of them have their rounds, one after the other, after one that does not count."""
     numbers = count(1)
     done: dict[str, list[Round]] = {each.name: [] for each in contestants}

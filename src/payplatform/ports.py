@@ -344,13 +344,34 @@ class Storage(Protocol):
         ...
 
 
-class Bank(Protocol):
-    """An acquiring bank. Safe to use from many threads at once."""
+class Acquirer(Protocol):
+    """What every bank tells without being asked over the wire, be its answers awaited or not."""
 
     @property
     def capabilities(self) -> BankCapabilities:
         """What the bank can do; the same for as long as the adapter lives."""
         ...
+
+    def read_notice(self, raw: bytes, headers: Mapping[str, str]) -> BankNotice:
+        """What a message tells that the bank has sent on its own, once it is sure that it has.
+
+        The signature is verified over the bytes as they came, in a time that does not tell where it
+        differs, and how old it is with it, before anything is made of them. Names in `headers` may
+        be in any case. A bank without `signed_notices` is never asked.
+
+        Raises:
+            NotAuthentic: it is not proved to be the bank's, or not from now.
+            InvalidRequest: `notice_malformed`: it is the bank's, and tells nothing that is known.
+        """
+        ...
+
+    def describe(self) -> Mapping[str, str]:
+        """What it is, for `PayPlatform.describe()`; no secrets."""
+        ...
+
+
+class Bank(Acquirer, Protocol):
+    """An acquiring bank. Safe to use from many threads at once."""
 
     def send(self, request: BankRequest, *, timeout_s: float) -> BankReply:
         """Send one request, once, and return the bank's answer to it.
@@ -374,25 +395,27 @@ class Bank(Protocol):
         """
         ...
 
-    def read_notice(self, raw: bytes, headers: Mapping[str, str]) -> BankNotice:
-        """What a message tells that the bank has sent on its own, once it is sure that it has.
-
-        The signature is verified over the bytes as they came, in a time that does not tell where it
-        differs, and how old it is with it, before anything is made of them. Names in `headers` may
-        be in any case. A bank without `signed_notices` is never asked.
-
-        Raises:
-            NotAuthentic: it is not proved to be the bank's, or not from now.
-            InvalidRequest: `notice_malformed`: it is the bank's, and tells nothing that is known.
-        """
-        ...
-
-    def describe(self) -> Mapping[str, str]:
-        """What it is, for `PayPlatform.describe()`; no secrets."""
-        ...
-
     def close(self) -> None:
         """Let go of everything. A second close does nothing."""
+        ...
+
+
+class AsyncBank(Acquirer, Protocol):
+    """An acquiring bank whose answers are awaited, for `AsyncPayPlatform`.
+
+    It promises what a `Bank` promises, and is awaited on the event loop of whoever calls.
+    """
+
+    async def send(self, request: BankRequest, *, timeout_s: float) -> BankReply:
+        """As `Bank.send`. It is cancelled when its time is over, and sends nothing from then on."""
+        ...
+
+    async def inquire(self, merchant_id: str, operation_id: str, *, timeout_s: float) -> BankReply:
+        """As `Bank.inquire`."""
+        ...
+
+    async def close(self) -> None:
+        """As `Bank.close`."""
         ...
 
 

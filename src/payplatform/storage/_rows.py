@@ -102,9 +102,9 @@ def digester(table: str, columns: Sequence[str]) -> Callable[[Sequence[Any]], by
     return digest
 
 
-def shown(mark: object) -> str:
-    """A digest, or a version, as text."""
-    return mark.hex() if isinstance(mark, bytes) else str(mark)
+def as_mark(known_by: object) -> bytes:
+    """A digest, or a version, as a link has it."""
+    return known_by if isinstance(known_by, bytes) else str(known_by).encode()
 
 
 # -- JSON, for what is nested ----------------------------------------------------------------------
@@ -317,9 +317,9 @@ class Layout(Generic[V]):
         """What names a row among the merchant's."""
         return " ".join(str(row[at]) for at in self._place)
 
-    def mark_of(self, row: Sequence[Any]) -> str:
+    def mark_of(self, row: Sequence[Any]) -> bytes:
         """What a chain knows a row by."""
-        return shown(row[self._marked_by])
+        return as_mark(row[self._marked_by])
 
     def is_as_written(self, row: Sequence[Any]) -> bool:
         """Whether a row of `columns` is what its digest was made of."""

@@ -19,7 +19,7 @@ from payplatform.errors import ErrorCode, StorageUnavailable
 from payplatform.storage._books_schema import BOOKS, DISPUTES, FEES, NOTICES, SETTLEMENTS
 from payplatform.storage._chains import NO_LINK, Mark, bodies, head_at, next_link
 from payplatform.storage._first_schema import HISTORY, RECORDS
-from payplatform.storage._rows import DIGEST, digester, shown
+from payplatform.storage._rows import DIGEST, as_mark, digester
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -189,7 +189,7 @@ def _digested(db: Database, table: str, merchant_id: str) -> Iterator[Mark]:
             (made, merchant_id, *at),
         )
         mark = made if known_by is None else named[known_by]
-        yield table, " ".join(map(str, at)), shown(mark)
+        yield table, " ".join(map(str, at)), as_mark(mark)
 
 
 def _books(db: Database) -> None:
