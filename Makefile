@@ -9,7 +9,7 @@ LOCK := $(BIN)/uv pip compile --quiet --no-config --system-certs --universal --p
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-crash test-settlement test-rotation test-services bench simulate mutants sbom check docs format lock clean
+.PHONY: help demo test test-crash test-settlement test-rotation test-services bench bench-others simulate mutants sbom check docs format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -37,9 +37,12 @@ test-services: .venv/dev.stamp ## Run the tests that need more than pip brings (
 bench: .venv/dev.stamp ## Measure against raw floors (BENCH="--only charge --rounds 20 --json figures.json")
 	$(BIN)/python -m benchmarks $(BENCH)
 
-simulate: .venv/dev.stamp ## Play histories in which everything goes wrong (HISTORIES=20000 STORAGE=sqlite SEED=7)
+bench-others: .venv/dev.stamp ## Measure beside what else there is (BENCH="--only payplatform --only localstripe")
+	$(BIN)/python -m benchmarks.others $(BENCH)
+
+simulate: .venv/dev.stamp ## Play histories in which everything goes wrong (HISTORIES=20000 STORAGE=sqlite FACE=async SEED=7)
 	$(BIN)/python -m payplatform.testing.simulate --histories $(or $(HISTORIES),2000) \
-		--storage $(or $(STORAGE),memory) $(if $(SEED),--seed $(SEED))
+		--storage $(or $(STORAGE),memory) --face $(or $(FACE),blocking) $(if $(SEED),--seed $(SEED))
 
 mutants: .venv/dev.stamp ## See that the simulator catches each planted defect
 	$(BIN)/python -m payplatform.testing.simulate --mutants --seed $(or $(SEED),1) --histories 5000
@@ -72,7 +75,7 @@ lock: .venv/lock.stamp ## Pin requirements/ anew from pyproject.toml (LOCK_FLAGS
 		pyproject.toml --output-file requirements/demo.txt
 
 clean: ## Remove the environment and everything that was made
-	rm -rf .venv site dist sbom.cdx.json .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-bench site dist sbom.cdx.json .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find $(CODE) -type d -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/%.stamp: requirements/%.txt pyproject.toml tools/make-venv.sh

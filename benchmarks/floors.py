@@ -9,21 +9,28 @@ and reads nothing. What the library costs on top of that is the library's own.
 
 from __future__ import annotations
 
+import hmac
+import os
 import re
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 Step = tuple[str, tuple[Any, ...]]
 """A statement and what it takes."""
 Transaction = list[Step]
 
 _WRITES: Final = ("INSERT", "UPDATE", "DELETE")
-_ID: Final = re.compile(r"\b(?:pay|op|evt|aud)_[0-9a-z]{26}\b")
+ID: Final = re.compile(r"\b[a-z]+_[0-9a-z]{26}\b")
+DIGITS: Final = 13
+"""How many an id has room for, after the millisecond that it begins with."""
 _CHAINED: Final = re.compile(r"INTO (links|chain_heads)\b")
 
 
@@ -43,10 +50,18 @@ _written: list[Transaction] = [[]]
 
 
 class Recorded:
-    """What connections wrote that were opened while it was recorded."""
+    """What connections wrote that were opened while it was recorded.
+
+    Attributes:
+        known: the ids in what was written before the recording that counts.
+    """
+
+    def __init__(self) -> None:
+        self.known: frozenset[str] = frozenset()
 
     def forget(self) -> None:
         """Begin anew."""
+        self.known |= _ids_in(self.transactions())
         _written[:] = [[]]
 
     def transactions(self) -> list[Transaction]:
@@ -76,13 +91,15 @@ class Template:
     Args:
         transactions: as they were recorded.
         key: what all of its idempotency keys begin with.
+        known: the ids that were there before; all others are its own.
     """
 
-    def __init__(self, transactions: list[Transaction], *, key: str) -> None:
+    def __init__(
+        self, transactions: list[Transaction], *, key: str, known: AbstractSet[str]
+    ) -> None:
         self._transactions = transactions
         self._key = key
-        rows = [row for steps in transactions for _, row in steps]
-        self._ids = sorted({id_ for row in rows for id_ in _ids_in(row)})
+        self._ids = sorted(_ids_in(transactions) - known)
         self._links = Counter(
             row[1]
             for steps in transactions
@@ -92,7 +109,8 @@ class Template:
 
     def again(self, number: int) -> list[Transaction]:
         """The same for another payment, the `number`th after it, from 1."""
-        names = {id_: _another(id_, number, at) for at, id_ in enumerate(self._ids)}
+        digits = f"{number:0{DIGITS}}"
+        names = {id_: another(id_, digits, at) for at, id_ in enumerate(self._ids)}
         names[self._key] = f"{number:0{len(self._key)}}"
         pattern = re.compile("|".join(map(re.escape, names)))
 
@@ -166,13 +184,32 @@ class Shared:
             told.release()
 
 
-def _ids_in(row: tuple[Any, ...]) -> Iterator[str]:
-    for value in row:
-        if isinstance(value, str):
-            yield from _ID.findall(value)
+def _ids_in(transactions: list[Transaction]) -> frozenset[str]:
+    items = (item for steps in transactions for _, row in steps for item in row)
+    return frozenset(id_ for item in items if isinstance(item, str) for id_ in ID.findall(item))
 
 
-def _another(id_: str, number: int, at: int) -> str:
-    """An id of the same length, later in order."""
+def another(id_: str, digits: str, at: int) -> str:
+    """An id of the same length, later in order, and the later the greater its digits."""
     prefix, _, suffix = id_.partition("_")
-    return f"{prefix}_{suffix[:8]}z{number:0{len(suffix) - 11}}{at:02}"
+    return f"{prefix}_{suffix[: len(suffix) - DIGITS - 3]}z{digits}{at:02}"
+
+
+# -- the floor of a token --------------------------------------------------------------------------
+
+
+def tokenizing(number: bytes) -> Callable[[int], object]:
+    """What tokenizes a card at the least.
+
+    It is sealed with a nonce of its own, bound to its token; its fingerprint is made; both are kept
+    in a dictionary.
+    """
+    cipher, secret = AESGCM(os.urandom(32)), os.urandom(32)
+    kept: dict[bytes, tuple[bytes, bytes, bytes]] = {}
+
+    def tokenize(_: int) -> None:
+        token, nonce = os.urandom(16), os.urandom(12)
+        sealed = cipher.encrypt(nonce, number, token)
+        kept[token] = (nonce, sealed, hmac.digest(secret, number, "sha256"))
+
+    return tokenize

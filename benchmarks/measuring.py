@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
+from typing import Protocol
 
 from attrs import frozen
 
@@ -24,7 +25,7 @@ class Round:
     """What was done in one go.
 
     Attributes:
-        took_s: how long each thing took, in seconds, shortest first.
+        took_s: how long each thing took, in seconds.
         in_all_s: how long all of them took together, in seconds.
         processor_s: how long the processor worked for them, in seconds.
     """
@@ -38,10 +39,20 @@ class Round:
         """How many were done in a second."""
         return len(self.took_s) / self.in_all_s
 
+
+class Racer(Protocol):
+    """What has rounds in turns with others."""
+
     @property
-    def p99_s(self) -> float:
-        """What 99 of 100 took at most, in seconds."""
-        return self.took_s[int(len(self.took_s) * 0.99)]
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def at_once(self) -> int:
+        """How many things are done in a round."""
+
+    def round(self, numbers: range) -> Round:
+        """Do as many as there are numbers, and measure each."""
 
 
 @frozen
@@ -84,7 +95,7 @@ class Contestant:
         in_all_s, processor_s = time.perf_counter() - began, time.process_time() - worked
         if len(took_s) != len(numbers):
             raise RuntimeError(f"{self.name}: a thread has failed")
-        return Round(sorted(took_s), in_all_s, processor_s)
+        return Round(took_s, in_all_s, processor_s)
 
 
 @frozen
@@ -112,8 +123,9 @@ class Result:
 
     @property
     def p99_s(self) -> float:
-        """What 99 of 100 took at most, in seconds: the median of the rounds."""
-        return statistics.median(each.p99_s for each in self.rounds)
+        """What 99 of 100 took at most, in seconds, of all rounds together: one has too few."""
+        took_s = sorted(took_s for each in self.rounds for took_s in each.took_s)
+        return took_s[int(len(took_s) * 0.99)]
 
     def of(self, floor: Result) -> float:
         """The part of a floor's rate that this one has: the median of the rounds, side by side."""
@@ -121,7 +133,7 @@ class Result:
         return statistics.median(mine.rate / its.rate for mine, its in pairs)
 
 
-def in_turns(contestants: Sequence[Contestant], *, rounds: int) -> Mapping[str, Result]:
+def in_turns(contestants: Sequence[Racer], *, rounds: int) -> Mapping[str, Result]:
     """Let all of them have their rounds, one after the other, after one that does not count."""
     numbers = count(1)
     done: dict[str, list[Round]] = {each.name: [] for each in contestants}

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.figure import Figure as Drawing
 
-from benchmarks.figures import OURS, Figure
+from benchmarks.figures import Figure
 
 _REACHED, _MISSED = "#2a9d5c", "#c8553d"
 
@@ -23,7 +23,7 @@ def draw(figures: Sequence[Figure], file: Path) -> None:
     bars = [
         (
             f"{figure.name}\nagainst {target.floor}",
-            figure.results[OURS],
+            figure.results[figure.ours],
             figure.results[target.floor],
         )
         for figure in figures

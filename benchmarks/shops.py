@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 from payplatform import Card, MerchantClient, Money, Payment, PayPlatform
-from payplatform.errors import NotSent
+from payplatform.errors import NotSent, OutcomeUnknown
 from payplatform.keys.local import LocalKeyService
 from payplatform.ports import (
     BankCapabilities,
     BankNotice,
     BankReply,
     BankRequest,
+    KeyService,
     ReplyOutcome,
     Storage,
 )
@@ -22,7 +24,11 @@ _GOOD = "4242 4242 4242 4242"
 
 
 class QuickBank:
-    """Approves whatever it is sent, after `latency_s` seconds. It keeps no books."""
+    """Approves whatever it is sent, after `latency_s` seconds. It keeps no books.
+
+    Attributes:
+        is_silent: whether it leaves everybody without an answer for now.
+    """
 
     capabilities = BankCapabilities(
         dedups_operation_id_s=86_400,
@@ -35,11 +41,14 @@ class QuickBank:
 
     def __init__(self, latency_s: float = 0) -> None:
         self._latency_s = latency_s
+        self.is_silent = False
 
     def send(self, request: BankRequest, *, timeout_s: float) -> BankReply:
         """Approve all of it."""
         if self._latency_s > timeout_s:
             raise NotSent("the bank would take too long")
+        if self.is_silent:
+            raise TimeoutError
         if self._latency_s:
             time.sleep(self._latency_s)
         return BankReply(
@@ -67,14 +76,21 @@ class QuickBank:
 
 
 class Shop:
-    """A merchant with one card on file."""
+    """A merchant with one card on file: those that the store has, or new ones."""
 
-    def __init__(self, storage: Storage, *, latency_s: float = 0) -> None:
+    def __init__(
+        self, storage: Storage, *, latency_s: float = 0, keys: KeyService | None = None
+    ) -> None:
+        self.bank = QuickBank(latency_s)
         self.pay = PayPlatform(
-            storage=storage, bank=QuickBank(latency_s), keys=LocalKeyService.ephemeral()
+            storage=storage, bank=self.bank, keys=keys or LocalKeyService.ephemeral()
         )
-        self.client: MerchantClient = self.pay.merchant(self.pay.merchants.create(name="Acme").id)
-        self.card = self.client.payment_methods.create(card=Card(_GOOD, "12/40")).id
+        merchants = self.pay.merchants
+        merchant = next(merchants.list(), None) or merchants.create(name="Acme")
+        self.client: MerchantClient = self.pay.merchant(merchant.id)
+        methods = self.client.payment_methods
+        card = next(methods.list(), None) or methods.create(card=Card(_GOOD, "12/40"))
+        self.card = card.id
 
     def charge(self, key: str) -> Payment:
         """One sale under a key of its own."""
@@ -87,3 +103,10 @@ class Shop:
         payments.capture(held.id, idempotency_key=f"{key}-c")
         payments.refund(held.id, idempotency_key=f"{key}-r")
         return payments.get(held.id)
+
+    def left_open(self, key: str) -> None:
+        """A sale of which nobody knows how it ended: it is left to recovery."""
+        self.bank.is_silent = True
+        with suppress(OutcomeUnknown):
+            self.charge(key)
+        self.bank.is_silent = False

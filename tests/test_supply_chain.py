@@ -24,7 +24,7 @@ DISTRIBUTIONS = packages_distributions()
 
 # The rooms that only an extra opens; everything else is the core.
 BEHIND_EXTRAS = (
-    *("cli/", "testing/"),
+    *("aio/", "cli/", "testing/"),
     "banks/_camt053.py",
     *("keys/aws.py", "keys/pkcs11.py", "keys/transit.py"),
     "reports/_page.py",

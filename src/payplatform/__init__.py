@@ -1,5 +1,8 @@
 """payplatform: take card payments from inside your own code, and stay right when anything fails."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from payplatform._domain.archives import ArchiveReport
 from payplatform._domain.audit import AuditEntry, AuditKind, AuditOutcome, ChainHead, ChainReport
 from payplatform._domain.cards import Brand, Card
@@ -25,6 +28,7 @@ from payplatform._engine.payouts import PayoutLooks
 from payplatform._engine.recovery import RecoveryReport
 from payplatform._engine.settings import Settings
 from payplatform._engine.vault_reports import ImportReport, RotationReport, VaultStatus
+from payplatform._version import __version__
 from payplatform.client import MerchantClient, PayPlatform
 from payplatform.errors import (
     BankUnavailable,
@@ -42,7 +46,9 @@ from payplatform.errors import (
     VaultError,
 )
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from payplatform.aio import AsyncMerchantClient as AsyncMerchantClient
+    from payplatform.aio import AsyncPayPlatform as AsyncPayPlatform
 
 __all__ = [
     "Account",
@@ -119,3 +125,10 @@ __all__ = [
     "Verification",
     "__version__",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """The async face, which is loaded when it is first named: its extra need not be installed."""
+    if name in {"AsyncMerchantClient", "AsyncPayPlatform"}:
+        return getattr(import_module("payplatform.aio"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -24,6 +24,7 @@ from payplatform._domain.changes import (
 from payplatform._domain.disputes import Dispute, DisputeNews, DisputeState
 from payplatform._domain.events import Event
 from payplatform._domain.fees import FeeSchedule
+from payplatform._domain.filters import EVERY_LINE, EVERYTHING, EXACTLY, Filter, LineFilter
 from payplatform._domain.invariants import Finding
 from payplatform._domain.ledger import Account, PlaceInBooks, Posting
 from payplatform._domain.messages import (
@@ -70,77 +71,6 @@ R = TypeVar(
     WrappedKey,
     FeeSchedule,
 )
-
-
-@frozen(kw_only=True)
-class Filter:
-    """Which records a page is to hold; every condition that is given must be met.
-
-    Attributes:
-        customer_id: of payments and payment methods.
-        payment_method_id: of payments.
-        subject_id: of operations: those whose subject it is, be it a payment or a payment method.
-        payment_id: of disputes.
-        bank_dispute_id: of disputes.
-        statuses: of payments; empty means any.
-        operation_id: of notices.
-        states: of operations, notices and disputes; empty means any.
-        created_from: created at this time or later.
-        created_before: created before this time.
-        reference: of payments, exactly.
-        key_version: of sealed cards and wrapped keys.
-        fingerprint_version: of payment methods.
-        card_fingerprint: of operations.
-        metadata: of payments: each of these pairs is among the payment's own.
-    """
-
-    customer_id: str | None = None
-    payment_method_id: str | None = None
-    subject_id: str | None = None
-    payment_id: str | None = None
-    bank_dispute_id: str | None = None
-    statuses: frozenset[PaymentStatus] = frozenset()
-    operation_id: str | None = None
-    states: frozenset[OperationState] | frozenset[NoticeState] | frozenset[DisputeState] = (
-        frozenset()
-    )
-    created_from: datetime | None = None
-    created_before: datetime | None = None
-    reference: str | None = None
-    key_version: int | None = None
-    fingerprint_version: int | None = None
-    card_fingerprint: bytes | None = None
-    metadata: tuple[tuple[str, str], ...] = ()
-
-
-EVERYTHING = Filter()
-
-
-@frozen(kw_only=True)
-class LineFilter:
-    """Which lines of the books a page is to hold; every condition that is given must be met.
-
-    Attributes:
-        account: in this account.
-        subject_id: of this payment, payout or settlement report.
-        since: posted at this time or later.
-        until: posted before this time.
-    """
-
-    account: Account | None = None
-    subject_id: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-
-
-EVERY_LINE = LineFilter()
-
-EXACTLY = (
-    *("customer_id", "payment_method_id", "subject_id", "operation_id", "reference"),
-    *("payment_id", "bank_dispute_id"),
-    *("key_version", "fingerprint_version", "card_fingerprint"),
-)
-"""The conditions of a filter that a record meets when its attribute of that name is equal."""
 
 
 @frozen(kw_only=True)
@@ -388,13 +318,34 @@ class Archiver(Protocol):
         ...
 
 
-class Bank(Protocol):
-    """An acquiring bank. Safe to use from many threads at once."""
+class Acquirer(Protocol):
+    """What every bank tells without being asked over the wire, be its answers awaited or not."""
 
     @property
     def capabilities(self) -> BankCapabilities:
         """What the bank can do; the same for as long as the adapter lives."""
         ...
+
+    def read_notice(self, raw: bytes, headers: Mapping[str, str]) -> BankNotice:
+        """What a message tells that the bank has sent on its own, once it is sure that it has.
+
+        The signature is verified over the bytes as they came, in a time that does not tell where it
+        differs, and how old it is with it, before anything is made of them. Names in `headers` may
+        be in any case. A bank without `signed_notices` is never asked.
+
+        Raises:
+            NotAuthentic: it is not proved to be the bank's, or not from now.
+            InvalidRequest: `notice_malformed`: it is the bank's, and tells nothing that is known.
+        """
+        ...
+
+    def describe(self) -> Mapping[str, str]:
+        """What it is, for `PayPlatform.describe()`; no secrets."""
+        ...
+
+
+class Bank(Acquirer, Protocol):
+    """An acquiring bank. Safe to use from many threads at once."""
 
     def send(self, request: BankRequest, *, timeout_s: float) -> BankReply:
         """Send one request, once, and return the bank's answer to it.
@@ -418,25 +369,27 @@ class Bank(Protocol):
         """
         ...
 
-    def read_notice(self, raw: bytes, headers: Mapping[str, str]) -> BankNotice:
-        """What a message tells that the bank has sent on its own, once it is sure that it has.
-
-        The signature is verified over the bytes as they came, in a time that does not tell where it
-        differs, and how old it is with it, before anything is made of them. Names in `headers` may
-        be in any case. A bank without `signed_notices` is never asked.
-
-        Raises:
-            NotAuthentic: it is not proved to be the bank's, or not from now.
-            InvalidRequest: `notice_malformed`: it is the bank's, and tells nothing that is known.
-        """
-        ...
-
-    def describe(self) -> Mapping[str, str]:
-        """What it is, for `PayPlatform.describe()`; no secrets."""
-        ...
-
     def close(self) -> None:
         """Let go of everything. A second close does nothing."""
+        ...
+
+
+class AsyncBank(Acquirer, Protocol):
+    """An acquiring bank whose answers are awaited, for `AsyncPayPlatform`.
+
+    It promises what a `Bank` promises, and is awaited on the event loop of whoever calls.
+    """
+
+    async def send(self, request: BankRequest, *, timeout_s: float) -> BankReply:
+        """As `Bank.send`. It is cancelled when its time is over, and sends nothing from then on."""
+        ...
+
+    async def inquire(self, merchant_id: str, operation_id: str, *, timeout_s: float) -> BankReply:
+        """As `Bank.inquire`."""
+        ...
+
+    async def close(self) -> None:
+        """As `Bank.close`."""
         ...
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from faces import platform
 from till import Till
 
 from payplatform import PayPlatform, Settings
@@ -33,7 +34,7 @@ def watched(
     till: Till, asked: str, happens: Callable[..., object], *, settings: Settings | None = None
 ) -> PayPlatform:
     """Another platform on the till's store, in front of which something happens."""
-    return PayPlatform(
+    return platform(
         storage=Between(till.storage, asked, happens),
         bank=till.watched,
         keys=till.keys,

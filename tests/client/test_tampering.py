@@ -11,7 +11,6 @@ repeated. The outbox is not among it: it is what is still to be done, and no par
 
 from __future__ import annotations
 
-import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -27,7 +26,7 @@ from till import NO_FUNDS, REFUND_PENDS_THEN_SUCCEEDS, Till, eur
 
 from payplatform import ErrorCode, Payment, PayPlatformError, StorageUnavailable
 from payplatform._domain.audit import Chain, ChainHead
-from payplatform.storage._chains import head_at, next_link
+from payplatform.storage._chains import bodies, head_at, marks_in, next_link
 from payplatform.storage.sqlite import SQLiteStorage
 
 TAMPERINGS = 250
@@ -269,10 +268,10 @@ def make_the_chain_anew(database: sqlite3.Connection, rng: Random, _: Story) -> 
         (merchant_id,),
     ).fetchall():
         marks = [
-            [table, place, digest.hex() if (table, place) == ("payments", payment_id) else mark]
-            for table, place, mark in json.loads(body)
+            (table, place, digest if (table, place) == ("payments", payment_id) else mark)
+            for table, place, mark in marks_in(body)
         ]
-        again = json.dumps(marks, separators=(",", ":")).encode()
+        again = dict(bodies(marks))[Chain.JOURNAL]
         link = next_link(Chain.JOURNAL, merchant_id, head, again)
         head = head_at(link)
         named = (merchant_id, number)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from attrs import evolve
+from faces import platform
 from watched_bank import WatchedBank
 
-from payplatform import Card, Money, Operation, Payment, PaymentMethod, PayPlatform, Settings
+from payplatform import Card, Money, Operation, Payment, PaymentMethod, Settings
 from payplatform._domain.changes import Changes
 from payplatform._domain.events import Event
 from payplatform._domain.ledger import postings_of
@@ -61,7 +62,7 @@ class Till:
         self.file = file
         self.storage: Storage = MemoryStorage() if file is None else SQLiteStorage(file)
         self.keys = LocalKeyService.ephemeral()
-        self.pay = PayPlatform(
+        self.pay = platform(
             storage=self.storage,
             bank=self.watched,
             keys=self.keys,

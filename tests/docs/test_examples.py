@@ -61,6 +61,7 @@ def test_the_month_leaves_its_statement_and_its_report_where_it_is_asked_to(tmp_
 
 def test_the_examples_are_those_that_the_docs_speak_of() -> None:
     assert {example.stem for example in EXAMPLES} == {
+        "async_shop",
         "checkout",
         "marketplace",
         "month_end",

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from faces import platform
 from watched_bank import WatchedBank
 
 from payplatform import MerchantClient, Payment, PayPlatform, Settings
@@ -59,7 +60,7 @@ class World:
         self.wire.bank = self.bank
         storage: Storage = SQLiteStorage(self._file) if self._file else self._memory
         self._stores.append(storage)
-        self.pay = PayPlatform(
+        self.pay = platform(
             storage=Mortal(self.through(storage), self.fate, "storage"),
             bank=Mortal(self.wire, self.fate, "bank"),
             keys=Mortal(self.keys, self.fate, "keys"),

@@ -380,9 +380,7 @@ def test_places_that_read_alike_in_a_row_are_told_apart() -> None:
         key = DataKey(DEK, 1, merchant_id)
         records = key.seal({field: lambda: b"x"}, token=token, random_bytes=os.urandom)
         for other in places:
-            opened = DataKey(DEK, 1, other[0]).unseal(
-                records[field], token=other[1], field=other[2]
-            )
+            (opened,) = DataKey(DEK, 1, other[0]).unseal({other[2]: records[field]}, token=other[1])
             assert opened == (b"x" if other == (merchant_id, token, field) else None)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
+from faces import platform
 
 from payplatform import MerchantClient, Payment, PayPlatform
 from payplatform._domain.invariants import broken_in_payment
@@ -95,7 +96,7 @@ class Side:
         self._wire.overtaking = trouble if isinstance(trouble, Overtaking) else None
 
     def _process(self, fate: Fate, bank: SimulatedBank | Wire) -> PayPlatform:
-        return PayPlatform(
+        return platform(
             storage=Mortal(self._storage, fate, "storage"),
             bank=Mortal(bank, fate, "bank"),
             keys=Mortal(self._keys, fate, "keys"),

@@ -29,7 +29,7 @@ from pure_shop import (
 
 from payplatform._domain.commands import Command, Verb
 from payplatform._domain.decisions import Step, World, open_entry, take_over, verify_method
-from payplatform._domain.fees import FeeKind
+from payplatform._domain.fees import CHARGED_KINDS, FeeKind
 from payplatform._domain.messages import BankReply, ReplyOutcome
 from payplatform._domain.money import Money
 from payplatform._domain.operations import (
@@ -309,6 +309,21 @@ def test_no_answer_lowers_a_fact_but_the_bank_taking_a_success_back(
 
     assert not lowered or trigger is Trigger.TAKEN_BACK
     assert not moved or step.operation.state in {S.SUCCEEDED, S.REVERSED}
+
+
+@given(shop=any_shop, data=st.data())
+def test_nothing_is_charged_for_but_by_an_operation_that_may_be(
+    shop: PureShop, data: st.DataObject
+) -> None:
+    """For the others nobody looks up what counts."""
+    operation = data.draw(st.sampled_from(list(shop.operations.values())))
+    trigger = data.draw(st.sampled_from(list(Trigger)))
+    step = shop.settle(operation, shop.verdict(operation, trigger))
+    if step is None:
+        return
+    [change] = [event.change for event in step.changes.events]
+
+    assert change.fees <= 0 or operation.kind in CHARGED_KINDS
 
 
 @given(shop=any_shop, data=st.data())

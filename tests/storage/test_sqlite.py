@@ -652,7 +652,6 @@ DECLINED = frozenset({OperationState.DECLINED})
         (Payment, Filter(customer_id="c"), "payments_customer"),
         (Payment, Filter(reference="r"), "payments_reference"),
         (Payment, Filter(statuses=frozenset({PaymentStatus.UNKNOWN})), "payments_status"),
-        (Payment, Filter(statuses=SOME_STATUSES), "sqlite_autoindex_payments_1"),
         (Payment, Filter(created_from=NOW), "sqlite_autoindex_payments_1"),
         (Payment, Filter(metadata=(("a", "b"),)), "sqlite_autoindex_payments_1"),
         (PaymentMethod, Filter(customer_id="c"), "payment_methods_customer"),
@@ -672,6 +671,15 @@ def test_a_page_is_read_in_the_order_of_an_index(
     assert asked is not None
     (step,) = plan_of(by_hand, *asked)
     assert step.startswith(f"SEARCH {RECORDS[kind].table} USING INDEX {index} (merchant_id=?")
+
+
+def test_a_page_of_several_statuses_is_merged_from_theirs(by_hand: sqlite3.Connection) -> None:
+    asked = _statements.page(RECORDS[Payment], MERCHANT, Filter(statuses=SOME_STATUSES), "x", 10)
+    assert asked is not None
+    steps = plan_of(by_hand, *asked)
+    by_status = "SEARCH payments USING INDEX payments_status (merchant_id=? AND status=? AND id<?)"
+    assert steps[0] == "MERGE (UNION ALL)"
+    assert steps.count(by_status) == len(SOME_STATUSES)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from payplatform.testing.simulate.drawing import draw
 from payplatform.testing.simulate.mutants import mutant_named
 from payplatform.testing.simulate.planting import planted
 from payplatform.testing.simulate.play import Outcome, play_in_memory
-from payplatform.testing.simulate.running import cut_down
+from payplatform.testing.simulate.running import Stage, cut_down
 from payplatform.testing.simulate.shrinking import shrink
 from payplatform.testing.simulate.steps import (
     AnswerDispute,
@@ -39,6 +39,7 @@ from payplatform.testing.simulate.steps import (
     Trouble,
     Wait,
 )
+from payplatform.testing.simulate.world import Face
 
 A_SALE = Pay(
     process=0,
@@ -90,19 +91,21 @@ def test_a_bank_that_breaks_its_word_breaks_none_of_our_own_rules() -> None:
     assert report.excused, "some books could not be compared"
 
 
-def test_the_same_seed_is_the_same_to_the_byte_on_every_run_and_store() -> None:
+def test_the_same_seed_is_the_same_to_the_byte_on_every_run_store_and_face() -> None:
+    faces: tuple[Face, ...] = ("blocking", "async")
     reports = [
-        simulate(seed=7, histories=26, storage=storage, jobs=jobs)
-        for storage, jobs in (
-            ("memory", 1),
-            ("memory", 2),
-            ("sqlite", 1),
-            (f"{__name__}:open_store", 1),
+        simulate(seed=7, histories=26, storage=storage, jobs=jobs, face=face)
+        for storage, jobs, face in (
+            ("memory", 1, faces[0]),
+            ("memory", 2, faces[0]),
+            ("sqlite", 1, faces[0]),
+            ("memory", 1, faces[1]),
+            (f"{__name__}:open_store", 1, faces[0]),
         )
     ]
 
     same = [(r.digest, r.steps, r.struck, r.violations) for r in reports]
-    assert same == [same[0]] * 4
+    assert same == [same[0]] * 5
     assert simulate(seed=8, histories=26, jobs=1).digest != reports[0].digest
 
 
@@ -295,7 +298,7 @@ def test_a_history_that_fails_is_cut_down_to_the_shortest_story() -> None:
     name = "rest-not-released"
     number = failing(name)
     with planted(mutant_named(name)):
-        failure = cut_down(1, number, "memory", HONEST_FAULTS)
+        failure = cut_down(1, number, Stage(), HONEST_FAULTS)
         assert failure.rule == "books"
         assert [type(step) for step in failure.history.steps] == [Pay, FollowUp]
         for step in failure.history.steps:
@@ -309,7 +312,7 @@ def test_a_history_that_fails_is_cut_down_to_the_shortest_story() -> None:
 
 def test_cutting_down_a_history_that_does_not_fail_is_refused() -> None:
     with pytest.raises(ValueError, match="breaks no rule"):
-        cut_down(1, 0, "memory", frozenset())
+        cut_down(1, 0, Stage(), frozenset())
 
 
 def test_shrinking_stops_after_so_many_tries() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 from attrs import evolve, frozen
 
@@ -30,6 +31,8 @@ from payplatform._domain.payments import NO_CHANGE, Facts, Payment, PaymentStatu
 from payplatform._domain.payouts import Payout, PayoutPlan
 from payplatform._domain.records import PaymentMethod
 from payplatform.errors import ErrorCode, InvalidRequest, NotAllowed
+
+S = TypeVar("S", Payment, PaymentMethod)
 
 
 @frozen(kw_only=True)
@@ -69,13 +72,14 @@ def start_payment(command: Command, method: PaymentMethod, world: World) -> Step
     _require_unexpired(method, world)
     kind = OperationKind.SALE if command.verb is Verb.CHARGE else OperationKind.AUTHORIZE
     amount = _given(command)
-    operation = _operation(command, kind, amount, world, method=method)
+    operation = _operation(command, kind, amount, world, subject="pay", method=method)
+    change = Facts(requested=amount.amount_minor)
     payment = Payment(
-        id=world.new_id("pay"),
+        id=operation.subject_id,
         merchant_id=command.merchant_id,
-        version=0,
+        version=1,
         currency=amount.currency,
-        facts=NO_CHANGE,
+        facts=change,
         intent=kind,
         payment_method_id=method.id,
         customer_id=method.customer_id,
@@ -84,10 +88,12 @@ def start_payment(command: Command, method: PaymentMethod, world: World) -> Step
         initiator=command.initiator,
         reference=command.reference,
         metadata=command.metadata,
+        open_operations=(open_entry(operation),),
+        latest_operation_id=operation.id,
         created_at=world.now,
         updated_at=world.now,
     )
-    return _started(operation, payment, world, change=Facts(requested=amount.amount_minor))
+    return _started(operation, payment, world, change=change)
 
 
 def retry_payment(command: Command, payment: Payment, method: PaymentMethod, world: World) -> Step:
@@ -102,7 +108,9 @@ def retry_payment(command: Command, payment: Payment, method: PaymentMethod, wor
         raise _refused(payment, ErrorCode.ALREADY_AUTHORIZED, "it has been authorized already")
     _require_unexpired(method, world)
     again = evolve(command, initiator=payment.initiator)
-    operation = _operation(again, payment.intent, payment.amount, world, method=method)
+    operation = _operation(
+        again, payment.intent, payment.amount, world, subject=payment, method=method
+    )
     # Known again by what was asked, which says nothing of who initiates.
     operation = evolve(operation, fingerprint=command.fingerprint)
     payment = evolve(
@@ -112,7 +120,7 @@ def retry_payment(command: Command, payment: Payment, method: PaymentMethod, wor
         brand=method.brand,
         last4=method.last4,
     )
-    return _started(operation, payment, world)
+    return _started(operation, _with_open(payment, operation, world), world)
 
 
 def follow_up(command: Command, payment: Payment, world: World) -> Step:
@@ -132,7 +140,8 @@ def follow_up(command: Command, payment: Payment, world: World) -> Step:
     kind = OperationKind(command.verb)
     amount_minor = _AMOUNT_RULES[kind](command, payment, world)
     amount = Money.minor(amount_minor, payment.currency)
-    return _started(_operation(command, kind, amount, world, payment=payment), payment, world)
+    operation = _operation(command, kind, amount, world, subject=payment)
+    return _started(operation, _with_open(payment, operation, world), world)
 
 
 def verify_method(command: Command, method: PaymentMethod, world: World) -> Step:
@@ -150,8 +159,10 @@ def verify_method(command: Command, method: PaymentMethod, world: World) -> Step
             code=ErrorCode.OPERATION_OPEN,
             operation_id=method.open_operations[0].id,
         )
-    operation = _operation(command, OperationKind.VERIFY, _given(command), world, method=method)
-    return _started(operation, method, world)
+    operation = _operation(
+        command, OperationKind.VERIFY, _given(command), world, subject=method, method=method
+    )
+    return _started(operation, _with_open(method, operation, world), world)
 
 
 def start_payout(
@@ -174,9 +185,7 @@ def start_payout(
     """
     _require_bank(world.bank.payouts, OperationKind.PAYOUT)
     amount = Money.minor(_payout_amount(command, plan, balances), plan.currency)
-    operation = evolve(
-        _operation(command, OperationKind.PAYOUT, amount, world), subject_id=world.new_id("po")
-    )
+    operation = _operation(command, OperationKind.PAYOUT, amount, world, subject="po")
     payout = Payout(
         id=operation.subject_id,
         merchant_id=command.merchant_id,
@@ -312,24 +321,25 @@ def _operation(
     amount: Money,
     world: World,
     *,
-    payment: Payment | None = None,
+    subject: Payment | PaymentMethod | str,
     method: PaymentMethod | None = None,
 ) -> Operation:
+    """The operation as it is sent; `subject` is what it is about, or the prefix of a new one."""
     lease_until = world.now + world.lease
     return Operation(
         id=world.new_id("op"),
         merchant_id=command.merchant_id,
-        subject_id="",
         kind=kind,
         state=OperationState.IN_FLIGHT,
         amount=amount,
         epoch=1,
         idempotency_key=command.idempotency_key,
         fingerprint=command.fingerprint,
-        target_id=None if payment is None else _target(kind, payment),
+        target_id=_target(kind, subject) if isinstance(subject, Payment) else None,
         final=kind is OperationKind.CAPTURE and (command.final or not world.bank.multi_capture),
         stored_credential=None if method is None else _stored_credential(command, method),
         card_fingerprint=None if method is None else method.fingerprint,
+        subject_id=world.new_id(subject) if isinstance(subject, str) else subject.id,
         created_at=world.now,
         updated_at=world.now,
         lease_until=lease_until,
@@ -344,25 +354,23 @@ def _started(
     *,
     change: Facts = NO_CHANGE,
 ) -> Step:
-    operation = evolve(operation, subject_id=subject.id)
-    subject = evolve(
-        subject,
-        version=subject.version + 1,
-        open_operations=(*subject.open_operations, open_entry(operation)),
-        updated_at=world.now,
-    )
-    if isinstance(subject, Payment):
-        subject = evolve(
-            subject,
-            facts=subject.facts + change,
-            latest_operation_id=operation.id,
-            decline=None,
-        )
     event = _started_event(operation, subject, world, change=change)
     changes = Changes(
         merchant_id=operation.merchant_id, records=(subject, operation), events=(event,)
     )
     return Step(operation=operation, subject=subject, changes=changes)
+
+
+def _with_open(subject: S, operation: Operation, world: World) -> S:
+    """What is on file already, with one more operation under way."""
+    changed: dict[str, Any] = {
+        "version": subject.version + 1,
+        "open_operations": (*subject.open_operations, open_entry(operation)),
+        "updated_at": world.now,
+    }
+    if isinstance(subject, Payment):
+        changed |= {"latest_operation_id": operation.id, "decline": None}
+    return evolve(subject, **changed)
 
 
 def _started_event(operation: Operation, subject: Subject, world: World, *, change: Facts) -> Event:
@@ -407,6 +415,8 @@ def _stored_credential(command: Command, method: PaymentMethod) -> StoredCredent
 
 
 def _target(kind: OperationKind, payment: Payment) -> str | None:
+    if kind in STARTING_KINDS:
+        return None
     if kind is not OperationKind.RESUME:
         return payment.authorization_id
     return next(o.id for o in payment.open_operations if o.state is OperationState.REQUIRES_ACTION)

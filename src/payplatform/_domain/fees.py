@@ -41,6 +41,11 @@ CHARGED_FOR: Final[Mapping[FeeKind, str]] = MappingProxyType(
 )
 """The fact whose growth a kind of fee is charged for; a dispute is charged for once, by itself."""
 
+CHARGED_KINDS: Final = frozenset(
+    {OperationKind.SALE, OperationKind.CAPTURE, OperationKind.REFUND, OperationKind.RESUME}
+)
+"""The operations that make such a fact grow, or may: what is resumed may be a sale."""
+
 
 def _a_kind(value: Any) -> FeeKind:
     return one_of(FeeKind, value, field="kind")

@@ -187,23 +187,23 @@ def _settled_payment(
 ) -> Step:
     moved = tuple(o for o in (waiting, operation) if o is not None)
     authorizing = _authorizing(moved)
-    payment = evolve(
-        payment,
-        open_operations=_still_open(payment, moved),
-        card_country=_card_country(payment, authorizing, verdict),
-    )
+    payment = _with_card_country(payment, authorizing, verdict)
+    open_operations = _still_open(payment, moved)
     change = _change(authorizing or operation, payment, others)
     if operation.state is OperationState.REVERSED:
-        change = evolve(change, fees=-fees_charged(operation, others, history))
+        charged = -fees_charged(operation, others, history)
     else:
-        change = evolve(change, fees=fees_for(change, payment, fees))
+        charged = fees_for(change, payment, fees)
+    if charged:
+        change = evolve(change, fees=charged)
     payment = evolve(
         payment,
         version=payment.version + 1,
         facts=payment.facts + change,
+        open_operations=open_operations,
         authorization_id=authorizing.id if authorizing else payment.authorization_id,
         expires_at=_held_until(operation, authorizing, verdict, world) or payment.expires_at,
-        action=_action(payment, operation, verdict),
+        action=_action(payment, open_operations, operation, verdict),
         decline=_latest_decline(payment, operation, verdict),
         updated_at=world.now,
     )
@@ -361,18 +361,26 @@ def _held_until(
     return operation.created_at + timedelta(seconds=lifetime_s)
 
 
-def _card_country(payment: Payment, authorizing: Operation | None, verdict: Verdict) -> str | None:
-    """Where the card is from that this verdict approves; else what was known before."""
+def _with_card_country(
+    payment: Payment, authorizing: Operation | None, verdict: Verdict
+) -> Payment:
+    """The payment with where the card is from that this verdict approves."""
     if authorizing is None:
-        return payment.card_country
-    return None if verdict.reply is None else verdict.reply.card_country
+        return payment
+    country = None if verdict.reply is None else verdict.reply.card_country
+    return payment if country == payment.card_country else evolve(payment, card_country=country)
 
 
-def _action(payment: Payment, operation: Operation, verdict: Verdict) -> Action | None:
+def _action(
+    payment: Payment,
+    open_operations: tuple[OpenOperation, ...],
+    operation: Operation,
+    verdict: Verdict,
+) -> Action | None:
     """What the cardholder is asked to do, after this step."""
     if operation.state is OperationState.REQUIRES_ACTION:
         return verdict.reply.action if verdict.reply else payment.action
-    if any(o.state is OperationState.REQUIRES_ACTION for o in payment.open_operations):
+    if any(o.state is OperationState.REQUIRES_ACTION for o in open_operations):
         return payment.action
     return None
 
@@ -425,7 +433,7 @@ def _is_answer(operation: Operation) -> bool:
 
 def as_told(operation: Operation, subject: Subject) -> Subject:
     """The subject as this operation's caller is told of it: with its own decline, or none."""
-    if isinstance(subject, PaymentMethod):
+    if isinstance(subject, PaymentMethod) or subject.decline == operation.decline:
         return subject
     return evolve(subject, decline=operation.decline)
 

@@ -77,11 +77,10 @@ class Facts:
     suspended: int = 0
 
     def __add__(self, change: Facts) -> Facts:
-        names = fields_dict(Facts)
-        return Facts(**{name: getattr(self, name) + getattr(change, name) for name in names})
+        return Facts(**{name: getattr(self, name) + getattr(change, name) for name in _FACTS})
 
     def __neg__(self) -> Facts:
-        return Facts(**{name: -getattr(self, name) for name in fields_dict(Facts)})
+        return Facts(**{name: -getattr(self, name) for name in _FACTS})
 
     @property
     def uncaptured(self) -> int:
@@ -93,6 +92,8 @@ class Facts:
         """What was captured and has not gone back by refund or dispute."""
         return self.captured - self.refunded - self.disputed
 
+
+_FACTS = tuple(fields_dict(Facts))
 
 NO_CHANGE = Facts()
 

@@ -17,7 +17,7 @@ from payplatform._domain.audit import AuditEntry
 from payplatform._domain.changes import Changes, Subject
 from payplatform._domain.decisions import Step, World
 from payplatform._domain.events import Event
-from payplatform._domain.fees import FeeSchedule, schedule_at
+from payplatform._domain.fees import CHARGED_KINDS, FeeSchedule, schedule_at
 from payplatform._domain.invariants import has_room, subject_kind
 from payplatform._domain.messages import BankReply, CardDetails, request_for, reversal_of
 from payplatform._domain.operations import (
@@ -197,7 +197,7 @@ class Exchange:
                 return None
             subject = None
             try:
-                self.storage.commit(evolve(step.changes, audit=audit))
+                self.storage.commit(evolve(step.changes, audit=audit) if audit else step.changes)
             except (Conflict, CommitUncertain):
                 stored = self.stored(operation)
                 if stored == step.operation:
@@ -249,6 +249,8 @@ class Exchange:
 
     def _fees(self, operation: Operation, verdict: Verdict, now: datetime) -> FeeSchedule | None:
         """The schedule that counts now, where something may be charged for by it."""
+        if operation.kind not in CHARGED_KINDS:
+            return None
         if next_state(operation.state, verdict.trigger) is not OperationState.SUCCEEDED:
             return None
         return self.schedule(operation.merchant_id, now)

@@ -59,12 +59,17 @@ class Limits:
     ) -> None:
         self._storage = storage
         self._limiter = limiter
+        self._on_attempts = _those(settings.limits, Counted.ATTEMPTS, Counted.DECLINES)
+        self._on_cards = _those(settings.limits, Counted.CARDS)
         self._vault = vault
         self._now = now
         self._settings = settings
 
-    def admit(self, command: Command, operation: Operation, method: PaymentMethod) -> Held:
+    def admit(self, command: Command, operation: Operation, method: PaymentMethod) -> Held | None:
         """Let an operation that carries a card pass, and count it.
+
+        Returns:
+            The places that it holds; None where nothing is counted.
 
         Raises:
             LimitExceeded: a limit is used up, or the card network forbids it.
@@ -76,9 +81,10 @@ class Limits:
             Per.CARD: method.fingerprint,
             Per.CUSTOMER: method.customer_id,
         }
-        limits = self._limits(Counted.ATTEMPTS, Counted.DECLINES)
-        name = _name("attempt", command.merchant_id, command.idempotency_key)
-        return self._counted(name, limits, command.merchant_id, whose, command.payment_id)
+        attempt = ("attempt", command.merchant_id, command.idempotency_key)
+        return self._counted(
+            attempt, self._on_attempts, command.merchant_id, whose, command.payment_id
+        )
 
     def admit_card(
         self, merchant_id: str, fingerprint: bytes, *, customer_id: str | None, origin: str | None
@@ -90,8 +96,7 @@ class Limits:
             StorageUnavailable: `limiter_unavailable`: it cannot be counted, and has to be.
         """
         whose = {**self._merchant_and_origin(merchant_id, origin), Per.CUSTOMER: customer_id}
-        name = _name("card", merchant_id, fingerprint)
-        self._counted(name, self._limits(Counted.CARDS), merchant_id, whose)
+        self._counted(("card", merchant_id, fingerprint), self._on_cards, merchant_id, whose)
 
     def let_go(self, held: Held) -> None:
         """Count an attempt as a decline no more. Where that fails, it does until its time is up."""
@@ -124,9 +129,6 @@ class Limits:
         )
         return all_records(self._storage, method.merchant_id, Operation, where)
 
-    def _limits(self, *counted: Counted) -> list[Limit]:
-        return [limit for limit in self._settings.limits if limit.counted in counted]
-
     def _merchant_and_origin(self, merchant_id: str, origin: str | None) -> _Whose:
         if origin is None or all(limit.per is not Per.ORIGIN for limit in self._settings.limits):
             return {Per.MERCHANT: merchant_id}
@@ -134,31 +136,40 @@ class Limits:
 
     def _counted(
         self,
-        attempt: str,
+        attempt: tuple[str | bytes, ...],
         limits: Iterable[Limit],
         merchant_id: str,
         whose: _Whose,
         payment_id: str | None = None,
-    ) -> Held:
+    ) -> Held | None:
+        if self._limiter is None:
+            return None
         by_counter = {
             _name(merchant_id, limit.per, limit.counted, str(float(limit.period_s)), one): limit
             for limit in limits
             if (one := whose.get(limit.per)) is not None
         }
-        self._take(attempt, by_counter, payment_id)
+        if not by_counter:
+            return None
+        name = _name(*attempt)
+        self._take(self._limiter, name, by_counter, payment_id)
         declines = (c for c, limit in by_counter.items() if limit.counted is Counted.DECLINES)
-        return Held(attempt=attempt, counters=tuple(declines))
+        return Held(attempt=name, counters=tuple(declines))
 
-    def _take(self, attempt: str, by_counter: Mapping[str, Limit], payment_id: str | None) -> None:
-        if self._limiter is None or not by_counter:
-            return
+    def _take(
+        self,
+        limiter: Limiter,
+        attempt: str,
+        by_counter: Mapping[str, Limit],
+        payment_id: str | None,
+    ) -> None:
         quotas = [
             Quota(counter=counter, most=limit.most, period_s=limit.period_s)
             for counter, limit in by_counter.items()
         ]
         now = self._now()
         try:
-            full = self._limiter.take(attempt, quotas, now)
+            full = limiter.take(attempt, quotas, now)
         except StorageUnavailable:
             if not self._settings.refuse_uncounted:
                 return
@@ -169,6 +180,10 @@ class Limits:
         raise StorageUnavailable(
             "the attempt cannot be counted; nothing was sent", code=ErrorCode.LIMITER_UNAVAILABLE
         )
+
+
+def _those(limits: Iterable[Limit], *counted: Counted) -> tuple[Limit, ...]:
+    return tuple(limit for limit in limits if limit.counted in counted)
 
 
 def _refused(refusal: Refusal, payment_id: str | None) -> LimitExceeded:

@@ -219,12 +219,10 @@ class Registry:
             VaultError: the card could not be sealed; nothing was written.
         """
         self.merchant(merchant_id)
-        if customer_id is not None:
-            self.customer(merchant_id, customer_id)
 
         def attempt() -> tuple[PaymentMethod, Changes]:
-            prepared = self._vault.prepare(merchant_id, card, postal_code=postal_code)
             customer = None if customer_id is None else self.customer(merchant_id, customer_id)
+            prepared = self._vault.prepare(merchant_id, card, postal_code=postal_code)
             known = None
             if customer is not None:
                 known = self._storage.payment_method_with(

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import hmac
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -48,6 +48,8 @@ _PREFIX: Final = struct.Struct(f">BHI{_SALT_BYTES}s{_COMMITMENT_BYTES}s{_NONCE_B
 _SEALING: Final = b"payplatform/vault/v1"
 _FINGERPRINTING: Final = b"pan-fp/v1"
 _SHA512: Final = SHA512()
+
+_Derived = tuple[AESGCM, bytes]
 
 
 def length_prefixed(*parts: bytes) -> bytes:
@@ -96,8 +98,7 @@ class DataKey(Guarded):
             By the name of the field, its record: 99 bytes more than its content.
         """
         salt = random_bytes(_SALT_BYTES)
-        card_key, commitment = self._derived(salt)
-        cipher = AESGCM(card_key)
+        cipher, commitment = self._derived(salt)
         records: dict[str, bytes] = {}
         for field, plaintext in plaintexts.items():
             nonce = random_bytes(_NONCE_BYTES)
@@ -106,28 +107,45 @@ class DataKey(Guarded):
             records[field] = prefix + cipher.encrypt(nonce, plaintext(), bound)
         return records
 
-    def unseal(self, record: bytes, *, token: str, field: str) -> bytes | None:
-        """Decrypt that field of that token, or None when the record is not what was sealed."""
+    def unseal(self, records: Mapping[str, bytes], *, token: str) -> Iterator[bytes | None]:
+        """Decrypt the fields of one card, each only when it is asked for.
+
+        Args:
+            records: by the name of the field.
+            token: under which they were kept.
+
+        Yields:
+            The content of each in turn, or None when the record is not what was sealed.
+        """
+        by_salt: dict[bytes, _Derived] = {}  # what was sealed together shares one
+        for field, record in records.items():
+            yield self._unsealed(record, token, field, by_salt)
+
+    def _unsealed(
+        self, record: bytes, token: str, field: str, by_salt: dict[bytes, _Derived]
+    ) -> bytes | None:
         if len(record) < _PREFIX.size + _TAG_BYTES:
             return None
         suite, format_, version, salt, stored_commitment, nonce = _PREFIX.unpack_from(record)
         if (suite, format_, version) != (_SUITE, _FORMAT, self.version):
             return None
-        card_key, commitment = self._derived(salt)
+        if salt not in by_salt:
+            by_salt[salt] = self._derived(salt)
+        cipher, commitment = by_salt[salt]
         if not hmac.compare_digest(commitment, stored_commitment):
             return None
         prefix, sealed = record[: _PREFIX.size], record[_PREFIX.size :]
         try:
-            return AESGCM(card_key).decrypt(nonce, sealed, self._associated(prefix, token, field))
+            return cipher.decrypt(nonce, sealed, self._associated(prefix, token, field))
         except InvalidTag:
             return None
 
-    def _derived(self, salt: bytes) -> tuple[bytes, bytes]:
-        """The card's own key, and the commitment to it."""
+    def _derived(self, salt: bytes) -> _Derived:
+        """The card's own key, ready for use, and the commitment to it."""
         length = KEY_BYTES + _COMMITMENT_BYTES
         kdf = HKDF(algorithm=_SHA512, length=length, salt=salt, info=self._info)
         derived = kdf.derive(self._key)
-        return derived[:KEY_BYTES], derived[KEY_BYTES:]
+        return AESGCM(derived[:KEY_BYTES]), derived[KEY_BYTES:]
 
     def _associated(self, prefix: bytes, token: str, field: str) -> bytes:
         return length_prefixed(prefix, self._merchant, token.encode(), field.encode())

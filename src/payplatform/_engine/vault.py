@@ -146,15 +146,10 @@ class Vault:
         ring = self._ring(sealed.merchant_id)
         newest = ring.newest(KeyPurpose.DATA)
         old = self._data_key(sealed.merchant_id, sealed.key_version)
-
-        def opened(record: bytes, name: str) -> Callable[[], bytes]:
-            return lambda: _required(old.unseal(record, token=sealed.id, field=name), sealed)
-
+        stored = {_NUMBER: sealed.number, _DETAILS: sealed.details}
+        opened = old.unseal(stored, token=sealed.id)
         records = self._data_key_in(ring, newest.key_version).seal(
-            {
-                _NUMBER: opened(sealed.number, _NUMBER),
-                _DETAILS: opened(sealed.details, _DETAILS),
-            },
+            dict.fromkeys(stored, lambda: _required(next(opened), sealed)),
             token=sealed.id,
             random_bytes=self._random_bytes,
         )
@@ -177,7 +172,7 @@ class Vault:
         newest = ring.newest(KeyPurpose.FINGERPRINT)
         maker = self._fingerprint_key_in(ring, newest.key_version)
         key = self._data_key(sealed.merchant_id, sealed.key_version)
-        number = _number_in(key.unseal(sealed.number, token=sealed.id, field=_NUMBER))
+        number = _number_in(next(key.unseal({_NUMBER: sealed.number}, token=sealed.id)))
         if number is None:
             raise _not_what_was_stored(sealed)
         return maker.fingerprint(number), newest
@@ -201,8 +196,10 @@ class Vault:
         """
         key = self._data_key(merchant_id, sealed.key_version)
         # The number comes last, so that nothing can fail while it is in clear.
-        details = _details_in(key.unseal(sealed.details, token=sealed.id, field=_DETAILS))
-        number = details and _number_in(key.unseal(sealed.number, token=sealed.id, field=_NUMBER))
+        stored = {_DETAILS: sealed.details, _NUMBER: sealed.number}
+        opened = key.unseal(stored, token=sealed.id)
+        details = _details_in(next(opened))
+        number = details and _number_in(next(opened))
         if details is None or number is None:
             raise _not_what_was_stored(sealed)
         return CardDetails(

@@ -23,6 +23,7 @@ from payplatform._engine.due import DueReport
 from payplatform._engine.reconciling import Progress as LinesTold
 from payplatform._engine.recovery import RecoveryReport
 from payplatform._engine.settings import Settings
+from payplatform._version import __version__
 from payplatform.client._room import a_caller, a_count, a_time
 from payplatform.client.audit import Audit, Journal
 from payplatform.client.customers import Customers
@@ -80,8 +81,8 @@ class PayPlatform:
         """
         from payplatform._engine.engine import Engine
 
-        _require_ports(storage=storage, bank=bank, keys=keys)
-        _require_ports(are_optional=True, limiter=limiter)
+        require_ports(storage=storage, bank=bank, keys=keys)
+        require_ports(are_optional=True, limiter=limiter)
         _require_options(now=now, new_id=new_id, settings=settings)
         self._opened: Engine | None = Engine(
             storage=storage,
@@ -135,7 +136,7 @@ class PayPlatform:
             VaultError: the key file is gone, cannot be read, or is open to others.
         """
         path = _a_path(path_or_url)
-        _require_ports(are_optional=True, bank=bank, keys=keys, limiter=limiter)
+        require_ports(are_optional=True, bank=bank, keys=keys, limiter=limiter)
         _require_options(now=now, new_id=new_id, settings=settings)
         from payplatform.banks.simulated import SimulatedBank
         from payplatform.keys.local import LocalKeyService
@@ -338,8 +339,6 @@ class PayPlatform:
         Returns:
             For each of "payplatform", "storage", "bank", "keys" and "limiter", names and values.
         """
-        from payplatform import __version__
-
         engine = self._engine()
         return {
             "payplatform": {"version": __version__},
@@ -514,15 +513,19 @@ _PORTS: dict[str, type] = {
 }
 
 
-def _require_ports(*, are_optional: bool = False, **ports: object) -> None:
-    """Pass when each port is an object with all that its protocol promises."""
+def require_ports(*, are_optional: bool = False, **ports: object) -> None:
+    """Pass when each port is an object with all that its protocol promises.
+
+    Raises:
+        InvalidRequest: `type_invalid`: one is not.
+    """
     for field, port in ports.items():
         if port is None and are_optional:
             continue
         rule = f"must be a {_PORTS[field].__name__} as in payplatform.ports"
         if isinstance(port, type):
             raise _wrong(field, f"{rule}, not a class of them")
-        for promised in vars(_PORTS[field]):
+        for promised in dir(_PORTS[field]):
             if not promised.startswith("_") and not hasattr(port, promised):
                 raise _wrong(field, f"{rule}: it has no {promised}")
 

@@ -68,8 +68,9 @@ LOST: Final = (
         "vault",
         "it is the card of no payment method",
         """
-        SELECT merchant_id, id, id FROM sealed_cards
-        WHERE (merchant_id, id) NOT IN (SELECT merchant_id, token FROM payment_methods)
+        SELECT merchant_id, id, id FROM sealed_cards AS s
+        WHERE NOT EXISTS (SELECT 1 FROM payment_methods AS m
+                          WHERE m.merchant_id = s.merchant_id AND m.token = s.id)
         LIMIT 1000
         """,
     ),

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import b64decode, b64encode
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -71,6 +72,15 @@ _DIGESTED_AS: Final = {("postings", "subject_id"): "payment_id"}
 _plainly: Final = json.JSONEncoder(
     separators=(",", ":"), default=lambda data: {"hex": data.hex()}
 ).encode
+# What nearly all items are: as the encoder writes them, in half the time.
+_AS_JSON: Final[Mapping[type, Callable[[Any], str]]] = defaultdict(
+    lambda: _plainly,
+    {
+        str: json.encoder.encode_basestring_ascii,
+        int: int.__repr__,
+        bytes: lambda data: f'{{"hex":"{data.hex()}"}}',
+    },
+)
 
 
 def digester(table: str, columns: Sequence[str]) -> Callable[[Sequence[Any]], bytes]:
@@ -83,18 +93,19 @@ def digester(table: str, columns: Sequence[str]) -> Callable[[Sequence[Any]], by
     named_so = {_DIGESTED_AS.get((table, column), column): column for column in columns}
     names = sorted(named_so)
     by_name = itemgetter(*(columns.index(named_so[name]) for name in names))
+    begin, heads = f"[{_plainly(table)},{{", [f"{_plainly(name)}:" for name in names]
 
     def digest(row: Sequence[Any]) -> bytes:
-        items = zip(names, by_name(row), strict=True)
-        named = {name: item for name, item in items if item is not None}
-        return hashlib.sha256(_plainly([table, named]).encode()).digest()
+        items = zip(heads, by_name(row), strict=True)
+        named = [head + _AS_JSON[type(item)](item) for head, item in items if item is not None]
+        return hashlib.sha256(f"{begin}{','.join(named)}}}]".encode()).digest()
 
     return digest
 
 
-def shown(mark: object) -> str:
-    """A digest, or a version, as text."""
-    return mark.hex() if isinstance(mark, bytes) else str(mark)
+def as_mark(known_by: object) -> bytes:
+    """A digest, or a version, as a link has it."""
+    return known_by if isinstance(known_by, bytes) else str(known_by).encode()
 
 
 # -- JSON, for what is nested ----------------------------------------------------------------------
@@ -307,9 +318,9 @@ class Layout(Generic[V]):
         """What names a row among the merchant's."""
         return " ".join(str(row[at]) for at in self._place)
 
-    def mark_of(self, row: Sequence[Any]) -> str:
+    def mark_of(self, row: Sequence[Any]) -> bytes:
         """What a chain knows a row by."""
-        return shown(row[self._marked_by])
+        return as_mark(row[self._marked_by])
 
     def is_as_written(self, row: Sequence[Any]) -> bool:
         """Whether a row of `columns` is what its digest was made of."""

@@ -20,7 +20,7 @@ from payplatform.errors import ErrorCode, StorageUnavailable
 from payplatform.storage._books_schema import BOOKS, DISPUTES, FEES, NOTICES, SETTLEMENTS
 from payplatform.storage._chains import NO_LINK, Mark, bodies, head_at, next_link
 from payplatform.storage._first_schema import HISTORY, RECORDS
-from payplatform.storage._rows import DIGEST, digester, shown
+from payplatform.storage._rows import DIGEST, as_mark, digester
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -190,7 +190,7 @@ def _digested(db: Database, table: str, merchant_id: str) -> Iterator[Mark]:
             (made, merchant_id, *at),
         )
         mark = made if known_by is None else named[known_by]
-        yield table, " ".join(map(str, at)), shown(mark)
+        yield table, " ".join(map(str, at)), as_mark(mark)
 
 
 def _books(db: Database) -> None:
@@ -229,6 +229,11 @@ def _due_payouts(db: Database) -> None:
         "CREATE INDEX payout_plans_due ON payout_plans (next_at, id, merchant_id)"
         " WHERE next_at IS NOT NULL"
     )
+
+
+def _tokens(db: Database) -> None:
+    """Until this schema the check kept every token in memory, to tell whose card each one is."""
+    db.execute("CREATE INDEX payment_methods_token ON payment_methods (merchant_id, token)")
 
 
 _ARCHIVES: Final = (
@@ -296,6 +301,7 @@ MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (
     _notices,
     _settlements,
     _due_payouts,
+    _tokens,
     _archives,
 )
 """Each brings a file from the user version that is its place here to the next one."""

@@ -10,6 +10,7 @@ that a clock does not need pytest, nor a contract more than the extra `testing` 
 - `strategies`: hypothesis strategies for money, cards, texts and whole sequences of commands;
   `Bench` plays them on a shop whose bank and time are yours.
 - `recording_disk`: what a power cut would have left of an SQLite file, and calls that fail.
+- `blocking`, `AwaitedBank`, `BlockingBank`: what is written for one face, on the other.
 - `pay_crash_everywhere`: has your checkout die at each of its port calls in turn.
 - `payplatform.testing.plugin`: fixtures `pay_clock`, `pay_bank`, `pay_faults`, `pay_sandbox`,
   `pay_shop`, `pay_cards` and more, there as soon as the extra `testing` is installed.
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from payplatform.testing.cards import NamedCards
     from payplatform.testing.crash_everywhere import pay_crash_everywhere
     from payplatform.testing.disk import Disk, Image, Loss, recording_disk
+    from payplatform.testing.faces import AwaitedBank, BlockingBank, blocking
     from payplatform.testing.faults import BankFaults
     from payplatform.testing.keys_contract import KeyServiceContract
     from payplatform.testing.limiter_contract import LimiterContract
@@ -33,9 +35,11 @@ if TYPE_CHECKING:
     from payplatform.testing.storage_contract import StorageContract
 
 __all__ = [
+    "AwaitedBank",
     "BankContract",
     "BankFaults",
     "Bench",
+    "BlockingBank",
     "Command",
     "Disk",
     "FakeClock",
@@ -47,6 +51,7 @@ __all__ = [
     "SeededIds",
     "StorageContract",
     "Told",
+    "blocking",
     "pay_crash_everywhere",
     "recording_disk",
     "sequential_ids",
@@ -54,9 +59,11 @@ __all__ = [
 ]
 
 _HOMES: Final = {
+    "AwaitedBank": "faces",
     "BankContract": "bank_contract",
     "BankFaults": "faults",
     "Bench": "bench",
+    "BlockingBank": "faces",
     "Command": "bench",
     "Disk": "disk",
     "FakeClock": "repeatable",
@@ -68,6 +75,7 @@ _HOMES: Final = {
     "SeededIds": "repeatable",
     "StorageContract": "storage_contract",
     "Told": "bench",
+    "blocking": "faces",
     "pay_crash_everywhere": "crash_everywhere",
     "recording_disk": "disk",
     "sequential_ids": "repeatable",

@@ -10,6 +10,7 @@ import secrets
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -17,7 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from payplatform.banks.simulated import Fault
 from payplatform.testing.simulate.drawing import HONEST_FAULTS
 from payplatform.testing.simulate.mutants import MUTANTS
-from payplatform.testing.simulate.running import Report, catch, cut_down, opened, simulate
+from payplatform.testing.simulate.running import Report, Stage, catch, cut_down, opened, simulate
+from payplatform.testing.simulate.world import Face
 
 _GROUPS = {
     "honest": HONEST_FAULTS,
@@ -40,19 +42,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.mutants:
         return _catch_all(seed, given.histories)
     faults = frozenset().union(*(_GROUPS.get(name) or {Fault(name)} for name in given.faults))
-    print(f"seed {seed}, {given.histories:,} histories, storage {given.storage}", flush=True)
+    stage = Stage(storage=given.storage, face=given.face)
+    print(
+        f"seed {seed}, {given.histories:,} histories, storage {stage.storage}, {stage.face} face",
+        flush=True,
+    )
     if given.history is not None:
-        return _tell(cut_down(seed, given.history, given.storage, faults).story)
+        return _tell(cut_down(seed, given.history, stage, faults).story)
     with _progress(given.histories) as on_progress:
         report = simulate(
             seed=seed,
             histories=given.histories,
-            storage=given.storage,
+            storage=stage.storage,
+            face=stage.face,
             faults=faults,
             jobs=given.jobs,
             on_progress=on_progress,
         )
-    return _tell_report(report, given.storage)
+    return _tell_report(report, stage)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,6 +75,12 @@ def _parser() -> argparse.ArgumentParser:
         default="memory",
         metavar="memory|sqlite|MODULE:FUNCTION",
         help="where they are kept; a function of yours opens a store in the folder it is given",
+    )
+    parser.add_argument(
+        "--face",
+        choices=get_args(Face),
+        default="blocking",
+        help="how everything is called: blocking (the default), or awaited (needs the extra async)",
     )
     parser.add_argument(
         "--faults",
@@ -111,14 +124,15 @@ def _progress(histories: int) -> Iterator[Callable[[int], None] | None]:
         yield lambda played: bar.advance(task, played)
 
 
-def _tell_report(report: Report, storage: str) -> int:
+def _tell_report(report: Report, stage: Stage) -> int:
     print(report)
     if report.failure is None:
         return 0
     _tell(report.failure.story)
     print(
         "again: python -m payplatform.testing.simulate "
-        f"--seed {report.seed} --storage {storage} --history {report.failure.number}"
+        f"--seed {report.seed} --storage {stage.storage} --face {stage.face} "
+        f"--history {report.failure.number}"
     )
     return 1
 

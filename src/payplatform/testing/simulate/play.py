@@ -51,7 +51,7 @@ from payplatform.testing.simulate.steps import (
     Verify,
     Wait,
 )
-from payplatform.testing.simulate.world import MemoryShelf, Shelf, World, card_named
+from payplatform.testing.simulate.world import Face, MemoryShelf, Shelf, World, card_named
 
 T = TypeVar("T")
 
@@ -92,14 +92,17 @@ def play_in_memory(history: History) -> Outcome:
     return play(history, MemoryShelf())
 
 
-def play(history: History, shelf: Shelf) -> Outcome:
+def play(history: History, shelf: Shelf, face: Face = "blocking") -> Outcome:
     """Play a history to its end, and tell what came of it.
 
     Args:
         history: what happens.
         shelf: where the store is; closed in the end.
+        face: through which face everything is called.
     """
-    world = World(shelf, bank=history.bank, merchants=history.merchants, seed=history.seed)
+    world = World(
+        shelf, face=face, bank=history.bank, merchants=history.merchants, seed=history.seed
+    )
     game = _Game(world)
     violation = None
     try:

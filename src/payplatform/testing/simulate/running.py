@@ -29,12 +29,26 @@ from payplatform.testing.simulate.planting import Mutant, planted
 from payplatform.testing.simulate.play import Outcome, play
 from payplatform.testing.simulate.shrinking import shrink
 from payplatform.testing.simulate.steps import History
-from payplatform.testing.simulate.world import FileShelf, MemoryShelf, Shelf
+from payplatform.testing.simulate.world import Face, FileShelf, MemoryShelf, Shelf
 
 _AT_ONCE: Final = 25
 """How many histories a process is given at a time: few enough for progress to be seen."""
 
 _SHRINKING_TRIES: Final = 600
+
+
+@frozen(kw_only=True)
+class Stage:
+    """What histories are played on.
+
+    Attributes:
+        storage: "memory", "sqlite", or "module:function" for one of your own: the function is
+            called with a folder, and opens the store that is kept there.
+        face: "blocking" or "async": through which face everything is called.
+    """
+
+    storage: str = "memory"
+    face: Face = "blocking"
 
 
 @frozen(kw_only=True)
@@ -108,6 +122,7 @@ def simulate(
     seed: int = 1,
     histories: int = 1_000,
     storage: str = "memory",
+    face: Face = "blocking",
     faults: Collection[Fault] = HONEST_FAULTS,
     jobs: int | None = None,
     on_progress: Callable[[int], None] | None = None,
@@ -122,6 +137,7 @@ def simulate(
         histories: how many.
         storage: "memory", "sqlite", or "module:function" for one of your own: the function is
             called with a folder, and opens the store that is kept there.
+        face: "blocking" or "async": through which face everything is called.
         faults: what may go wrong at the bank; all that break no promise of it by default.
         jobs: how many processes play; one for each core by default. With 1 this process does.
         on_progress: called with the number of histories that were played since the last time.
@@ -135,15 +151,16 @@ def simulate(
     """
     started = time.perf_counter()
     opened(storage)
+    stage = Stage(storage=storage, face=face)
     chosen = tuple(sorted(faults))
     parts = []
-    for part in _parts(seed, histories, storage, chosen, jobs or os.cpu_count() or 1):
+    for part in _parts(seed, histories, stage, chosen, jobs or os.cpu_count() or 1):
         parts.append(part)
         if on_progress is not None:
             on_progress(len(part.digests))
     parts.sort(key=lambda part: part.first)
     broken = [number for part in parts for number in part.broken]
-    failure = cut_down(seed, broken[0], storage, chosen) if broken else None
+    failure = cut_down(seed, broken[0], stage, chosen) if broken else None
     digest = hashlib.sha256(b"".join(each for part in parts for each in part.digests))
     return Report(
         seed=seed,
@@ -158,30 +175,30 @@ def simulate(
     )
 
 
-def cut_down(seed: int, number: int, storage: str, faults: Collection[Fault]) -> Failure:
+def cut_down(seed: int, number: int, stage: Stage, faults: Collection[Fault]) -> Failure:
     """The shortest story of a history that fails.
 
     Args:
         seed: of the histories.
         number: which of them.
-        storage: as for `simulate`.
+        stage: what they are played on.
         faults: as for `simulate`.
 
     Raises:
         ValueError: it does not fail.
     """
     history = draw(seed, number, faults)
-    violation = _played(history, storage).violation
+    violation = _played(history, stage).violation
     if violation is None:
         raise ValueError(f"history {number} of seed {seed} breaks no rule")
     rule = violation.rule
 
     def fails(shorter: History) -> bool:
-        found = _played(shorter, storage).violation
+        found = _played(shorter, stage).violation
         return found is not None and found.rule == rule
 
     history = shrink(history, fails, tries=_SHRINKING_TRIES)
-    outcome = _played(history, storage)
+    outcome = _played(history, stage)
     return Failure(
         number=number,
         rule=rule,
@@ -238,31 +255,31 @@ def catch(mutant: Mutant, *, seed: int = 1, histories: int = 5_000) -> Caught:
     """
     with planted(mutant):
         for number in range(histories):
-            violation = _played(draw(seed, number), mutant.storage).violation
+            violation = _played(draw(seed, number), Stage(storage=mutant.storage)).violation
             if violation is not None:
                 return Caught(mutant=mutant, histories=number + 1, broken=str(violation))
     return Caught(mutant=mutant, histories=None, broken="")
 
 
 def _parts(
-    seed: int, histories: int, storage: str, faults: Sequence[Fault], jobs: int
+    seed: int, histories: int, stage: Stage, faults: Sequence[Fault], jobs: int
 ) -> Iterator[_Part]:
     """The histories in parts, in the order in which they are ready."""
     starts = range(0, histories, _AT_ONCE)
     pieces = [range(start, min(start + _AT_ONCE, histories)) for start in starts]
     if jobs == 1:
         for numbers in pieces:
-            yield _part(seed, numbers, storage, faults)
+            yield _part(seed, numbers, stage, faults)
         return
     # Spawned, since a history may have threads that a fork would leave behind.
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        ready = [pool.submit(_part, seed, numbers, storage, faults) for numbers in pieces]
+        ready = [pool.submit(_part, seed, numbers, stage, faults) for numbers in pieces]
         for each in as_completed(ready):
             yield each.result()
 
 
-def _part(seed: int, numbers: range, storage: str, faults: Sequence[Fault]) -> _Part:
-    outcomes = [_played(draw(seed, number, faults), storage) for number in numbers]
+def _part(seed: int, numbers: range, stage: Stage, faults: Sequence[Fault]) -> _Part:
+    outcomes = [_played(draw(seed, number, faults), stage) for number in numbers]
     return _Part(
         first=numbers.start,
         steps=sum(outcome.steps for outcome in outcomes),
@@ -277,9 +294,9 @@ def _part(seed: int, numbers: range, storage: str, faults: Sequence[Fault]) -> _
     )
 
 
-def _played(history: History, storage: str) -> Outcome:
-    with _shelf(storage) as shelf:
-        return play(history, shelf)
+def _played(history: History, stage: Stage) -> Outcome:
+    with _shelf(stage.storage) as shelf:
+        return play(history, shelf, stage.face)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from attrs import evolve
 
@@ -59,6 +59,10 @@ BANKS: Final[Mapping[str, BankCapabilities]] = {
     ),
 }
 """The banks that a history may have; each does what it declares."""
+
+
+Face = Literal["blocking", "async"]
+"""Through which face a process calls the platform."""
 
 
 def remembers(bank: BankCapabilities) -> bool:
@@ -180,9 +184,10 @@ class Process:
         world = self._world
         # Each life has a flag of its own, which its callers keep: they never come back to life.
         self.life = Life()
-        self.pay = PayPlatform(
+        self.pay = _platform(
+            world.face,
+            _BankPort(world.bank, world),
             storage=_StorePort(world.shelf.open(), world),
-            bank=_BankPort(world.bank, world),
             keys=_Port(world.keys, world),
             now=self._clock,
             new_id=world.new_id,
@@ -194,6 +199,17 @@ class Process:
 
     def _clock(self) -> datetime:
         return self._world.clock() + self.skew
+
+
+def _platform(face: Face, bank: Bank, **parts: Any) -> PayPlatform:
+    """A platform of that face, to be called as a blocking one."""
+    if face == "blocking":
+        return PayPlatform(bank=bank, **parts)
+    # This face has an extra of its own, without which the other one can be simulated.
+    from payplatform.aio import AsyncPayPlatform  # noqa: PLC0415
+    from payplatform.testing.faces import AwaitedBank, blocking  # noqa: PLC0415
+
+    return blocking(AsyncPayPlatform(bank=AwaitedBank(bank), **parts))
 
 
 class Life:
@@ -212,6 +228,7 @@ class World:
 
     Args:
         shelf: where the store is.
+        face: through which face everything is called.
         bank: what the bank can do; a name of `BANKS`.
         merchants: how many there are.
         seed: what ids are made from.
@@ -225,7 +242,10 @@ class World:
         asked: called with each operation id that the bank is asked about, and what goes wrong.
     """
 
-    def __init__(self, shelf: Shelf, *, bank: str, merchants: int, seed: int) -> None:
+    def __init__(
+        self, shelf: Shelf, *, face: Face = "blocking", bank: str, merchants: int, seed: int
+    ) -> None:
+        self.face = face
         self.clock = FakeClock()
         self.shelf = shelf
         self.bank = SimulatedBank(now=self.clock, capabilities=BANKS[bank])

@@ -1,0 +1,322 @@
+"""Threads for what blocks, which go on with something else while the bank is awaited.
+
+Law of this file: a call runs as it does without asyncio, from its first line to its last on one
+thread, but on a stack of its own. Where it comes to await the bank, the stack is put aside, and the
+thread is free for others. So there is one engine for both faces, and no rule of it is said twice.
+
+What has been asked of the bank goes on before anything new is begun: its lease is running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from contextvars import Context, copy_context
+from functools import partial
+from typing import Any, TypeVar, cast
+
+from attrs import define
+from greenlet import getcurrent, greenlet
+
+from payplatform.errors import ErrorCode, NotAllowed, NotSent
+
+R = TypeVar("R")
+
+Ask = Callable[[], Coroutine[Any, Any, R]]
+"""Makes, on the event loop, what is to be awaited there."""
+
+_Answer = Callable[[], R]
+"""Returns what came of it, or raises it."""
+
+
+def awaited(ask: Ask[R]) -> R:
+    """Await something from inside a call, whose thread is free until then.
+
+    Args:
+        ask: called on the event loop of whoever made the call.
+
+    Returns:
+        What came of it.
+
+    Raises:
+        BaseException: whatever it raised; CancelledError where the call was cancelled.
+        NotSent: there is no such event loop, or no more; nothing was called.
+    """
+    stack = getcurrent()
+    if not isinstance(stack, _Stack):
+        raise NotSent("this bank can be asked by an async platform only")
+    answer: _Answer[R] = cast("greenlet", stack.parent).switch(ask)
+    return answer()
+
+
+class Threads:
+    """Runs calls, of which any number may be awaiting something.
+
+    Threads begin as they are needed, and anew in the child of a fork.
+
+    Args:
+        most: how many calls may be at work at once, besides those that await something.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._is_closed = False
+        self._began_in: int | None = None
+
+    async def run(self, do: Callable[[], R]) -> R:
+        """Make a call on a thread.
+
+        Whoever is cancelled while they wait is let go once the call is over, which is soon: what it
+        awaits is cancelled with it, and what has not begun never does.
+
+        Raises:
+            NotAllowed: `client_closed`: no calls are taken any more.
+            BaseException: whatever the call raises.
+        """
+        if self._is_closed:
+            raise NotAllowed("the platform is closed", code=ErrorCode.CLIENT_CLOSED)
+        loop = asyncio.get_running_loop()
+        call = _Call(do, loop, copy_context(), loop.create_future())
+        crew = self._crew()
+        crew.take(call)
+        try:
+            await asyncio.shield(call.end)
+        except asyncio.CancelledError:
+            crew.give_back(call)
+            call.cancel()
+            await _over(call)
+            raise
+        return cast("R", call.outcome())
+
+    async def close(self, last: Callable[[], object]) -> None:
+        """Wait for the calls that were made on this event loop, make a last one, and take no more.
+
+        A second close does nothing.
+        """
+        if self._is_closed:
+            return
+        while calls := self._crew().calls_on(asyncio.get_running_loop()):
+            await asyncio.wait([call.end for call in calls])
+        try:
+            await self.run(last)
+        finally:
+            self._is_closed = True
+            self._crew().end()
+
+    def _crew(self) -> _Crew:
+        if self._began_in != os.getpid():
+            self._began_in = os.getpid()
+            self._made = _Crew(self._most)
+            # A platform that is forgotten instead of closed leaves no threads behind.
+            weakref.finalize(self, self._made.end)
+        return self._made
+
+
+class _Stack(greenlet):
+    """What a call runs on."""
+
+
+@define(eq=False)
+class _Call:
+    """One call. What it awaits, and that it is over, is known on its event loop.
+
+    Attributes:
+        end: done when it is over.
+        stack: what it runs on, once it has begun.
+    """
+
+    _do: Callable[[], Any]
+    loop: asyncio.AbstractEventLoop
+    _context: Context
+    end: asyncio.Future[None]
+    stack: _Stack | None = None
+    _awaits: asyncio.Task[Any] | None = None
+    _is_cancelled: bool = False
+    _answer: _Answer[Any] | None = None
+
+    def begin(self) -> _Stack:
+        """Get ready to run on the thread that this is called on."""
+        self.stack = _Stack(self._run)
+        self.stack.gr_context = self._context
+        return self.stack
+
+    def _run(self) -> None:
+        if self._is_cancelled:
+            return
+        try:
+            value = self._do()
+        except BaseException as error:  # noqa: BLE001  # it is raised where the call is awaited
+            self._answer = partial(_raised, error)
+        else:
+            self._answer = lambda: value
+
+    def outcome(self) -> Any:
+        """What it returned; or raise what it raised."""
+        answer, self._answer = self._answer, None
+        return None if answer is None else answer()
+
+    def ask(self, ask: Ask[Any], go_on: Callable[[_Answer[Any]], object]) -> None:
+        """Await something, and go on with what comes of it."""
+        # What is cancelled before its first step takes none.
+        self._awaits = self.loop.create_task(ask(), context=self._context)
+        self._awaits.add_done_callback(lambda task: go_on(task.result))
+        if self._is_cancelled:
+            self._awaits.cancel()
+
+    def cancel(self) -> None:
+        """End what it awaits, be it now or later."""
+        self._is_cancelled = True
+        if self._awaits is not None:
+            self._awaits.cancel()
+
+    def tell(self) -> None:
+        """Say that it is over."""
+        if not self.end.done():
+            self.end.set_result(None)
+
+
+class _Crew:
+    """The threads of one process, and the calls that wait for one of them.
+
+    Attributes:
+        lock: held by whoever looks at any of this.
+        new: calls that came when every thread was at work.
+        idle: threads that are not.
+        is_over: whether threads are to end when there is nothing left to do.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.lock = threading.Lock()
+        self.new: deque[_Call] = deque()
+        self.idle: list[_Thread] = []
+        self.is_over = False
+        self._most = most
+        self._threads = 0
+        self._calls: set[_Call] = set()
+
+    def take(self, call: _Call) -> None:
+        """Have a call made; as long as there are enough threads, by one that has no other."""
+        with self.lock:
+            self._calls.add(call)
+            thread = min(self.idle, key=lambda idle: idle.begun, default=None)
+            if self._threads < self._most and (thread is None or thread.begun):
+                self._threads += 1
+                thread = _Thread(self)
+            if thread is None:
+                self.new.append(call)
+            else:
+                thread.give(call)
+
+    def give_back(self, call: _Call) -> None:
+        """Never make a call that waits for a thread; any other goes on."""
+        with self.lock:
+            if call in self.new:
+                self.new.remove(call)
+                self._calls.discard(call)
+                call.tell()
+
+    def let_go(self, call: _Call) -> None:
+        """A call is over."""
+        with self.lock:
+            self._calls.discard(call)
+        with suppress(RuntimeError):  # that event loop is closed: nobody waits there any more
+            call.loop.call_soon_threadsafe(call.tell)
+
+    def calls_on(self, loop: asyncio.AbstractEventLoop) -> list[_Call]:
+        """The calls of an event loop that are not over."""
+        with self.lock:
+            return [call for call in self._calls if call.loop is loop]
+
+    def end(self) -> None:
+        """Let the threads end when there is nothing left to do."""
+        with self.lock:
+            self.is_over = True
+            for thread in tuple(self.idle):
+                thread.wake()
+
+
+_Step = tuple[_Call] | tuple[_Call, _Answer[Any]]
+"""A call to begin, or one to go on with."""
+
+
+class _Thread:
+    """A thread, and those of its calls that can go on.
+
+    Attributes:
+        begun: how many calls are on it, most of which await something.
+    """
+
+    def __init__(self, crew: _Crew) -> None:
+        self.begun = 0
+        self._crew = crew
+        self._ready: deque[_Step] = deque()
+        self._woken = threading.Condition(crew.lock)
+        # What it is in the middle of when the program ends is what a crash would leave.
+        threading.Thread(target=self._work, name="payplatform", daemon=True).start()
+
+    def give(self, *step: Any) -> None:
+        """Have it take a step. Called with the lock held."""
+        self._ready.append(step)
+        self.begun += len(step) == 1
+        self.wake()
+
+    def wake(self) -> None:
+        """Wake it, if it waits. Called with the lock held."""
+        if self in self._crew.idle:
+            self._crew.idle.remove(self)
+            self._woken.notify()
+
+    def _work(self) -> None:
+        while (step := self._next()) is not None:
+            call, *answer = step
+            stack = call.stack or call.begin()
+            ask = stack.switch(*answer)
+            if stack.dead:
+                self._end(call)
+            else:
+                self._have_asked(call, ask)
+
+    def _next(self) -> _Step | None:
+        """What can go on comes before what is new; None when there will be nothing any more."""
+        with self._crew.lock:
+            while not self._ready:
+                if self._crew.new:
+                    self.give(self._crew.new.popleft())
+                elif self._crew.is_over and not self.begun:
+                    return None
+                else:
+                    self._crew.idle.append(self)
+                    self._woken.wait()
+            return self._ready.popleft()
+
+    def _end(self, call: _Call) -> None:
+        with self._crew.lock:
+            self.begun -= 1
+        self._crew.let_go(call)
+
+    def _have_asked(self, call: _Call, ask: Ask[Any]) -> None:
+        go_on = partial(self._go_on, call)
+        try:
+            call.loop.call_soon_threadsafe(call.ask, ask, go_on)
+        except RuntimeError:
+            go_on(partial(_raised, NotSent("the event loop is closed")))
+
+    def _go_on(self, call: _Call, answer: _Answer[Any]) -> None:
+        with self._crew.lock:
+            self.give(call, answer)
+
+
+def _raised(error: BaseException) -> Any:
+    raise error
+
+
+async def _over(call: _Call) -> None:
+    """Wait until a call is over, however often this is cancelled meanwhile."""
+    while not call.end.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([call.end])
