@@ -35,7 +35,7 @@ class Counter:
 
     def __init__(self, file: Path | None = None) -> None:
         self.till = till = Till(file, settings=Settings(may_reveal=True))
-        self.archive = str((file or Path("unused")).with_name("archive.db"))
+        self.archive = str((file or Path("unused")).with_name("old-events.db"))
         self.disposable = till.pay.merchants.create(name="Gone soon").id
         self.customer = till.customer()
         self.method = till.card(customer=self.customer).id
