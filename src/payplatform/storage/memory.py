@@ -26,7 +26,7 @@ from payplatform._domain.ledger import Account, PlaceInBooks, Posting
 from payplatform._domain.notices import Notice
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
-from payplatform._domain.payouts import Payout, PayoutPlan
+from payplatform._domain.payouts import PayoutPlan
 from payplatform._domain.records import Merchant, PaymentMethod
 from payplatform.errors import Conflict
 from payplatform.ports import (
@@ -440,8 +440,8 @@ def _take(mapping: dict[K, V], key: K, undo: Undo) -> None:
 
 
 def _as_stored(record: V) -> V:
-    if isinstance(record, Payment | PaymentMethod | Payout) and record.replayed:
-        return cast("V", evolve(record, replayed=False))
+    if getattr(record, "replayed", False):
+        return cast("V", evolve(cast("Any", record), replayed=False))
     return record
 
 
