@@ -9,6 +9,8 @@ import sqlite3
 from typing import Any
 
 from payplatform.storage._rows import (
+    ARCHIVED,
+    ARCHIVED_LINKS,
     AUDIT_ENTRIES,
     DIGEST,
     EVENTS,
@@ -19,7 +21,10 @@ from payplatform.storage._rows import (
 )
 
 TABLES = {
-    **{layout.table: layout.columns for layout in (*RECORDS.values(), EVENTS, POSTINGS)},
+    **{
+        layout.table: layout.columns
+        for layout in (*RECORDS.values(), EVENTS, POSTINGS, ARCHIVED, ARCHIVED_LINKS)
+    },
     AUDIT_ENTRIES.table: AUDIT_ENTRIES.columns,
     "receipts": RECEIPT_COLUMNS,
 }
@@ -29,6 +34,8 @@ PLACES = {
     "events": ("subject_id", "number"),
     "postings": ("subject_id", "event_number", "line"),
     "receipts": ("operation_id",),
+    "archived": ("subject_id", "last"),
+    "archived_links": ("chain", "last"),
 }
 """What names a row among the merchant's, where that is not its id."""
 

@@ -74,6 +74,7 @@ ERROR_WORDS: dict[str, str] = {
     "storage_schema_newer": "A newer release has written this store. Upgrade.",
     "storage_settings": "The store does not take the settings that keep money safe.",
     "commit_uncertain": "A commit failed so that nobody knows whether it took place.",
+    "events_archived": "What happened is in an archive, and that file is not here. Bring it back.",
     "limiter_unavailable": "Attempts cannot be counted, and `Settings` say to refuse them then.",
     "vault_unavailable": "The key service does not answer.",
     "vault_integrity": "A sealed card or a key is not what was stored.",

@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from payplatform._domain.archives import ArchiveReport
 from payplatform._domain.audit import AuditEntry, AuditKind, AuditOutcome, ChainHead, ChainReport
 from payplatform._domain.cards import Brand, Card
 from payplatform._domain.declines import Advice, Decline, DeclineCode, DeclineKind
@@ -53,6 +54,7 @@ __all__ = [
     "Account",
     "Action",
     "Advice",
+    "ArchiveReport",
     "AuditEntry",
     "AuditKind",
     "AuditOutcome",

@@ -121,6 +121,7 @@ class ErrorCode(StrEnum):
     STORAGE_SCHEMA_NEWER = "storage_schema_newer"
     STORAGE_SETTINGS = "storage_settings"
     COMMIT_UNCERTAIN = "commit_uncertain"
+    EVENTS_ARCHIVED = "events_archived"
     LIMITER_UNAVAILABLE = "limiter_unavailable"
     # of VaultError
     VAULT_UNAVAILABLE = "vault_unavailable"

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 from attrs import frozen
 
+from payplatform._domain.archives import ArchiveReport
 from payplatform._domain.audit import AuditEntry, Chain, ChainHead, ChainReport
 from payplatform._domain.changes import (
     Changes,
@@ -23,6 +24,7 @@ from payplatform._domain.changes import (
 from payplatform._domain.disputes import Dispute, DisputeNews, DisputeState
 from payplatform._domain.events import Event
 from payplatform._domain.fees import FeeSchedule
+from payplatform._domain.filters import EVERY_LINE, EVERYTHING, EXACTLY, Filter, LineFilter
 from payplatform._domain.invariants import Finding
 from payplatform._domain.ledger import Account, PlaceInBooks, Posting
 from payplatform._domain.messages import (
@@ -69,77 +71,6 @@ R = TypeVar(
     WrappedKey,
     FeeSchedule,
 )
-
-
-@frozen(kw_only=True)
-class Filter:
-    """Which records a page is to hold; every condition that is given must be met.
-
-    Attributes:
-        customer_id: of payments and payment methods.
-        payment_method_id: of payments.
-        subject_id: of operations: those whose subject it is, be it a payment or a payment method.
-        payment_id: of disputes.
-        bank_dispute_id: of disputes.
-        statuses: of payments; empty means any.
-        operation_id: of notices.
-        states: of operations, notices and disputes; empty means any.
-        created_from: created at this time or later.
-        created_before: created before this time.
-        reference: of payments, exactly.
-        key_version: of sealed cards and wrapped keys.
-        fingerprint_version: of payment methods.
-        card_fingerprint: of operations.
-        metadata: of payments: each of these pairs is among the payment's own.
-    """
-
-    customer_id: str | None = None
-    payment_method_id: str | None = None
-    subject_id: str | None = None
-    payment_id: str | None = None
-    bank_dispute_id: str | None = None
-    statuses: frozenset[PaymentStatus] = frozenset()
-    operation_id: str | None = None
-    states: frozenset[OperationState] | frozenset[NoticeState] | frozenset[DisputeState] = (
-        frozenset()
-    )
-    created_from: datetime | None = None
-    created_before: datetime | None = None
-    reference: str | None = None
-    key_version: int | None = None
-    fingerprint_version: int | None = None
-    card_fingerprint: bytes | None = None
-    metadata: tuple[tuple[str, str], ...] = ()
-
-
-EVERYTHING = Filter()
-
-
-@frozen(kw_only=True)
-class LineFilter:
-    """Which lines of the books a page is to hold; every condition that is given must be met.
-
-    Attributes:
-        account: in this account.
-        subject_id: of this payment, payout or settlement report.
-        since: posted at this time or later.
-        until: posted before this time.
-    """
-
-    account: Account | None = None
-    subject_id: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-
-
-EVERY_LINE = LineFilter()
-
-EXACTLY = (
-    *("customer_id", "payment_method_id", "subject_id", "operation_id", "reference"),
-    *("payment_id", "bank_dispute_id"),
-    *("key_version", "fingerprint_version", "card_fingerprint"),
-)
-"""The conditions of a filter that a record meets when its attribute of that name is equal."""
 
 
 @frozen(kw_only=True)
@@ -344,6 +275,49 @@ class Storage(Protocol):
         ...
 
 
+class Archiver(Protocol):
+    """What a store has besides if it can keep the events of payments at rest in another file.
+
+    To its callers nothing is changed by that: `events` gives all of them, and `verify` looks at all
+    of them. Where an archive is not within reach, `events` raises StorageUnavailable with
+    `events_archived`, and `verify` counts what it could not look at.
+    """
+
+    def unarchived(
+        self, before: datetime, *, after: tuple[str, str] = ("", ""), limit: int
+    ) -> Sequence[Payment]:
+        """At most `limit` payments of all merchants that have events in the store itself.
+
+        Last changed before that time. By merchant and id, smallest first, all after the pair
+        `after`.
+        """
+        ...
+
+    def archive(self, path: str, payments: Sequence[Payment]) -> ArchiveReport:
+        """Move all events of these payments to the archive in a file; it is made if missing.
+
+        They are durable there before the store lets go of the first one. What was broken off is
+        taken up by doing it again, and many may do it at once. The events stay of a payment that
+        has changed since it was read, and of one that has an event in the outbox.
+
+        Raises:
+            StorageUnavailable: `storage_settings`: the file is no archive of this store;
+                `storage_corrupt`: an event is not what was written.
+        """
+        ...
+
+    def archive_links(self, path: str, merchant_id: str, chain: Chain, before: datetime) -> int:
+        """Move the links of a chain that are from before a time, oldest first, to that archive.
+
+        Returns:
+            How many were moved; fewer where somebody else is moving them.
+
+        Raises:
+            StorageUnavailable: as `archive`.
+        """
+        ...
+
+
 class Acquirer(Protocol):
     """What every bank tells without being asked over the wire, be its answers awaited or not."""
 
@@ -531,6 +505,8 @@ __all__ = [
     "Account",
     "AcquirerFees",
     "Action",
+    "ArchiveReport",
+    "Archiver",
     "AuditEntry",
     "Bank",
     "BankCapabilities",

@@ -43,6 +43,7 @@ def test_there_are_all_the_commands() -> None:
             "resolve",
             "reconcile",
             "doctor",
+            "archive",
         ),
         *("vault", "ledger", "payouts", "statement", "chart", "report", "export"),
     ] == COMMANDS

@@ -430,6 +430,21 @@ TIME = (
     Bad("text", "2030-01-01T00:00:00Z", ErrorCode.TYPE_INVALID),
 )
 
+TIME_NEEDED = (*TIME, Bad("None", None, ErrorCode.TYPE_INVALID))
+
+FILE = (
+    *objects(ErrorCode.TYPE_INVALID),
+    *(
+        Bad(label, value, ErrorCode.VALUE_INVALID)
+        for label, value in (
+            ("empty", ""),
+            ("NUL", "old\0.db"),
+            ("memory", ":memory:"),
+            ("a database's address", "postgresql://books/old"),
+        )
+    ),
+)
+
 NOTICE_STATE = (
     *objects(ErrorCode.VALUE_INVALID, without=("None",)),
     *(

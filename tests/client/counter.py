@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
-from till import AMEX, CHALLENGED, NO_FUNDS, Till, book, eur
+from till import AMEX, CHALLENGED, NO_FUNDS, START, Till, book, eur
 
 from payplatform import Card, OutcomeUnknown, PayPlatform, Settings
 from payplatform.banks.simulated import Call, Fault
@@ -35,6 +35,7 @@ class Counter:
 
     def __init__(self, file: Path | None = None) -> None:
         self.till = till = Till(file, settings=Settings(may_reveal=True))
+        self.archive = str((file or Path("unused")).with_name("old-events.db"))
         self.disposable = till.pay.merchants.create(name="Gone soon").id
         self.customer = till.customer()
         self.method = till.card(customer=self.customer).id
@@ -67,6 +68,7 @@ class Counter:
             "idempotency_key": KEY,
         }
         needed: dict[str, dict[str, Any]] = {
+            "archive": {"path": self.archive, "before": START},
             "merchant": {"merchant_id": self.till.merchant_id},
             "merchants.create": {"name": "Bolt"},
             "merchants.erase": {"merchant_id": self.disposable},

@@ -51,6 +51,7 @@ ANSWERING = {"dispute_id": identifier("dsp"), "timeout_s": bad.TIMEOUT}
 CALLER = {"actor": text(200, optional=True), "origin": text(200, optional=True)}
 
 ARGUMENTS: dict[str, dict[str, tuple[Bad, ...]]] = {
+    "archive": {"path": bad.FILE, "before": bad.TIME_NEEDED},
     "close": {},
     "describe": {},
     "doctor": {"after": bad.POSITION, "limit": bad.PART, "progress": bad.PROGRESS},
@@ -420,9 +421,10 @@ def a_merchants_decline(till: Till) -> str:
 
 
 @pytest.mark.parametrize("method", ARGUMENTS)
-def test_the_good_arguments_are_good(method: str) -> None:
+def test_the_good_arguments_are_good(method: str, tmp_path: Path) -> None:
     """So it is the one bad argument that the rows above were refused for."""
-    desk = Counter()
+    needs_a_file = method == "archive"
+    desk = Counter(tmp_path / "shop.db" if needs_a_file else None)
     desk.call(method)
     desk.till.close()
 

@@ -258,6 +258,17 @@ class Excuse:
 
 
 EXCUSES = (
+    Excuse("a file has few archives", r"SCAN archives", frozenset({_statements.ARCHIVES})),
+    Excuse(
+        "it stops at the first",
+        r"SCAN archives USING COVERING INDEX \w+, SCAN chain_heads",
+        frozenset({_statements.MAKE_ARCHIVE}),
+    ),
+    Excuse(
+        "it stops at the first",
+        r"SCAN events(, SCAN links.*)?",
+        frozenset({_statements.IS_IN_USE}),
+    ),
     Excuse(
         "what is asked of all there is looks at each row, once, in the order in which it lies",
         r"SCAN \w+( USING COVERING INDEX \w+)?",

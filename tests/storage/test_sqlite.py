@@ -697,6 +697,17 @@ def test_a_page_of_several_statuses_is_merged_from_theirs(by_hand: sqlite3.Conne
         (_statements.OUTBOX, ["SCAN outbox", "SEARCH events USING PRIMARY KEY"]),
         (_statements.DUE_OPERATIONS, ["SEARCH operations USING INDEX operations_due"]),
         (_statements.DUE_PAYOUTS, ["SEARCH payout_plans USING INDEX payout_plans_due"]),
+        # It goes along all payments; it runs once a night.
+        (_statements.UNARCHIVED, ["SEARCH payments USING INDEX", "CORRELATED", "SEARCH e USING"]),
+        (_statements.ARCHIVED_OF, ["SEARCH archived USING PRIMARY KEY"]),
+        (_statements.EVENTS_BETWEEN, ["SEARCH events USING PRIMARY KEY"]),
+        (_statements.IN_OUTBOX, ["SEARCH outbox USING COVERING INDEX outbox_event"]),
+        (_statements.NOTES, ["SEARCH archived USING PRIMARY KEY"]),
+        (_statements.LINK_NOTES, ["SEARCH archived_links USING PRIMARY KEY"]),
+        (_statements.LINKS_BETWEEN, ["SEARCH links USING INDEX"]),
+        (_statements.OLDEST_LINK, ["SEARCH links USING COVERING INDEX"]),
+        (_statements.LET_GO_OF_LINK, ["SEARCH links USING INDEX"]),
+        (_statements.LET_GO, ["SEARCH events USING PRIMARY KEY"]),
         (_statements.LAPSED_PAYMENTS, ["SEARCH payments USING INDEX payments_lapse"]),
         (_statements.TAKE_FROM_OUTBOX, ["SEARCH outbox USING INDEX outbox_event"]),
         (
@@ -723,14 +734,12 @@ def test_the_books_are_read_in_the_order_of_an_index(
 
 
 def plan_of(connection: sqlite3.Connection, statement: str, parameters: Any) -> list[str]:
-    """The steps, but for the one look by key at the latest event of each payment."""
+    """The steps, but for the looks by key at the latest event of each payment."""
     rows = connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
     steps = [row[3] for row in rows]
-    latest_event = [
-        "CORRELATED SCALAR SUBQUERY 1",
-        "SEARCH e USING PRIMARY KEY (merchant_id=? AND subject_id=?)",
-    ]
-    return steps[:-2] if steps[-2:] == latest_event else steps
+    by_key = "SEARCH e USING PRIMARY KEY (merchant_id=? AND subject_id=?)"
+    here, archived = (f"CORRELATED SCALAR SUBQUERY {number}" for number in (1, 2))
+    return steps[:-4] if steps[-4:] == [here, by_key, archived, by_key] else steps
 
 
 # -- what is removed -------------------------------------------------------------------------------

@@ -116,6 +116,10 @@ class ChainReport:
     Attributes:
         head: where the chain ends.
         rows: how many rows were compared.
+        archived: how many rows lie in archives that are not here, and were not compared.
+        unvouched: how many rows are here, and the link that vouches for them in such an archive:
+            they agree with their own digests, and nothing more is known.
+        archives: those archives, by the names of their files.
         link: the number of the first broken link, or of the link that vouches for the first row
             that is broken; None where nothing is.
         row: the row that is broken, by table and id; or the link.
@@ -124,11 +128,14 @@ class ChainReport:
 
     head: ChainHead
     rows: int = 0
+    archived: int = 0
+    unvouched: int = 0
+    archives: tuple[str, ...] = ()
     link: int | None = None
     row: str | None = None
     text: str | None = None
 
     @property
     def ok(self) -> bool:
-        """Whether all is as it was written."""
+        """Whether all that is here is as it was written, and nothing of it is missing."""
         return self.text is None

@@ -34,6 +34,7 @@ from payplatform.errors import (
     NotAllowed,
     NotFound,
     PayPlatformError,
+    StorageUnavailable,
 )
 from payplatform.ports import Filter
 
@@ -150,6 +151,11 @@ class Inbox:
         except InvalidRequest as error:
             return after_a_look(notice, NoticeState.REFUSED, now, reason=error.code)
         except (NotFound, Conflict) as error:
+            reason = error.code
+        except StorageUnavailable as error:
+            # Somebody has to bring the archive back; what else is due must not wait for that.
+            if error.code is not ErrorCode.EVENTS_ARCHIVED:
+                raise
             reason = error.code
         else:
             if heard.is_followed:

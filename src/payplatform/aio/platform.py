@@ -157,6 +157,7 @@ class AsyncPayPlatform(AsyncRoom[PayPlatform]):
     recover = awaited_verb(PayPlatform.recover)
     run_due = awaited_verb(PayPlatform.run_due)
     doctor = awaited_verb(PayPlatform.doctor)
+    archive = awaited_verb(PayPlatform.archive)
     describe = awaited_verb(PayPlatform.describe)
 
     async def close(self) -> None:

@@ -20,7 +20,7 @@ from rich.text import Text
 import payplatform
 from payplatform.cli._books import chart, export, ledger, report, statement
 from payplatform.cli._card_input import refuse_card_numbers, without_digits
-from payplatform.cli._care import doctor, due, recover, resolve, unresolved
+from payplatform.cli._care import archive, doctor, due, recover, resolve, unresolved
 from payplatform.cli._demo import demo
 from payplatform.cli._disputes import disputes
 from payplatform.cli._exits import EXIT_CODES, Exit, exit_of, hint_of
@@ -206,7 +206,7 @@ def app() -> None:
 for _command in (
     *(demo, init, cards),
     *(charge, authorize, capture, void, refund, retry, resume),
-    *(list_, show, disputes, recover, due, unresolved, resolve, reconcile, doctor, vault),
+    *(list_, show, disputes, recover, due, unresolved, resolve, reconcile, doctor, archive, vault),
     *(ledger, payouts, statement, chart, report, export),
 ):
     app.add_command(_command)

@@ -8,6 +8,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from rich.console import Group, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
+from payplatform._domain.archives import ArchiveReport
 from payplatform._domain.operations import Operation, OperationState
 from payplatform._engine.doctor import DoctorReport
 from payplatform._engine.due import DueReport
@@ -276,6 +278,41 @@ def doctor(session: Session) -> Exit:
     return Exit.OK if is_ok else Exit.DOCTOR_FOUND
 
 
+@click.command(epilog=examples("payplatform archive old-events.db --before 2025-01-01"))
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option(
+    "--before",
+    type=click.DateTime(["%Y-%m-%d"]),
+    required=True,
+    help="Of payments that were last changed before this day of UTC.",
+)
+@common_options("json", "db")
+@pass_session
+def archive(session: Session, *, file: str, before: datetime) -> Exit:
+    """Move what happened to old payments to another file.
+
+    And the links of the chains from then. Keep FILE: payplatform show and doctor read it where it
+    is. The payments themselves and the books stay in the database. What was broken off is taken up
+    by the same command.
+    """
+    with session.platform() as (pay, _):
+        report = pay.archive(file, before=before.replace(tzinfo=UTC))
+    moved = f"{counted(report.events, 'event')} of {counted(report.payments, 'payment')}"
+    moved += f" and {counted(report.links, 'link')}"
+    session.answer(asdict(report), Text(f"{moved} moved to {file}."), *_stayed(report))
+    return Exit.OK
+
+
+def _stayed(report: ArchiveReport) -> Iterator[RenderableType]:
+    why = {
+        "with an event that was not passed on yet": report.unpublished,
+        "with something under way, held or disputed": report.at_work,
+    }
+    rows = [(str(count), f"stay, {words}") for words, count in why.items() if count]
+    if rows:
+        yield facts_grid(rows)
+
+
 def _examined(session: Session, pay: PayPlatform) -> DoctorReport:
     """The doctor's report, with a bar on standard error while it is made, where a person looks."""
     if session.json or not (session.out.is_terminal and session.err.is_terminal):
@@ -315,7 +352,8 @@ def _invariants_check(report: DoctorReport) -> Check:
     )
     seen = ", ".join(counted(count, noun) for count, noun in counts)
     broken = counted(len(report.findings), "broken rule") if report.findings else "all rules hold"
-    return Check(name="invariants", is_ok=report.ok, text=f"{broken}: {seen}")
+    absent = f"; {report.archived} of them in an archive that is not here" * bool(report.archived)
+    return Check(name="invariants", is_ok=report.ok, text=f"{broken}: {seen}{absent}")
 
 
 def _books_check(session: Session, pay: PayPlatform, bank: SimulatedBank) -> Check:

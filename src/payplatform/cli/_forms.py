@@ -240,5 +240,6 @@ def health(value: DoctorReport) -> Form:
         "payment_methods": value.payment_methods,
         "customers": value.customers,
         "settlements": value.settlements,
+        "archived": value.archived,
         "findings": [{**asdict(found), "cause": found.cause} for found in value.findings],
     }

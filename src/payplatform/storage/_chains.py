@@ -15,12 +15,17 @@ import hashlib
 import hmac
 import json
 import struct
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
+
+from attrs import define, field
 
 from payplatform._domain.audit import Chain, ChainHead, ChainReport
 from payplatform._domain.changes import Changes
 from payplatform.storage._rows import (
+    ARCHIVED,
+    ARCHIVED_LINKS,
     AUDIT_ENTRIES,
     EVENTS,
     POSTINGS,
@@ -43,6 +48,7 @@ _TABLES: Final = (
     *("merchants", "customers", "payment_methods", "payments", "operations", "notices"),
     *("disputes", "settlements", "payouts", "payout_plans", "sealed_cards", "wrapped_keys"),
     *("fee_schedules", "events", "postings", "receipts", "audit_entries"),
+    *("archived", "archived_links"),
 )
 _NUMBERS: Final = {table: number for number, table in enumerate(_TABLES)}
 # The first links were JSON, which begins otherwise, and took nearly twice the room.
@@ -51,7 +57,7 @@ _LENGTHS: Final = struct.Struct(">BHB")
 """Before each mark: which table, and how long what names the row and what it is known by are."""
 
 LAYOUTS: Final[dict[Chain, tuple[Layout[Any], ...]]] = {
-    Chain.JOURNAL: (*RECORDS.values(), EVENTS, POSTINGS),
+    Chain.JOURNAL: (*RECORDS.values(), EVENTS, POSTINGS, ARCHIVED, ARCHIVED_LINKS),
     Chain.AUDIT: (AUDIT_ENTRIES,),
 }
 """What each chain vouches for; the journal for receipts, too."""
@@ -62,6 +68,14 @@ class Link(NamedTuple):
 
     number: int
     body: bytes
+    digest: bytes
+
+
+class Gap(NamedTuple):
+    """Links that lie where they cannot be looked at now, and the digest of the last of them."""
+
+    first: int
+    last: int
     digest: bytes
 
 
@@ -162,6 +176,13 @@ class Seen(NamedTuple):
     is_as_written: bool
 
 
+class Away(NamedTuple):
+    """Events of a subject that lie where they cannot be looked at now."""
+
+    subject_id: str
+    numbers: range
+
+
 def seen(layout: Layout[Any], row: Row) -> Seen:
     """A row of a layout."""
     is_as_written = layout.is_as_written(row)
@@ -183,8 +204,8 @@ def look_through(
     chain: Chain,
     merchant_id: str,
     *,
-    links: Iterable[Link],
-    rows: Iterable[Seen],
+    links: Iterable[Link | Gap],
+    rows: Iterable[Seen | Away],
     kept: ChainHead,
     expected: ChainHead | None,
     key: bytes | None = None,
@@ -194,25 +215,28 @@ def look_through(
     Args:
         chain: which one.
         merchant_id: whose.
-        links: as stored, in the order of their numbers.
-        rows: every row that the chain vouches for, in any order.
+        links: as stored, in the order of their numbers, wherever they lie.
+        rows: every row that the chain vouches for, in any order, wherever it lies.
         kept: the head as the store has it.
         expected: a head that was kept elsewhere, to be found somewhere in the chain.
         key: of a keyed chain.
     """
-    head = NO_LINK
-    vouched: dict[tuple[str, str], tuple[int, bytes | None]] = {}
+    head, comparison = NO_LINK, _Comparison()
     try:
         for link in links:
-            head = _followed(chain, merchant_id, head, link, key)
+            if isinstance(link, Gap):
+                head = _passed_over(head, link, expected)
+                comparison = _Comparison(gap=link)
+            else:
+                head = _followed(chain, merchant_id, head, link, key)
+                comparison.add(link)
             _require_agreement(head, expected)
-            for table, place, mark in _named_in(link):
-                vouched[table, place] = (link.number, mark)
         _require_end(head, kept, expected)
-        compared = _compared(vouched, rows, head)
+        if chain is Chain.JOURNAL:
+            comparison.require_note()
+        return comparison.report(rows, head)
     except _Broken as broken:
         return ChainReport(head=head, link=broken.link, row=broken.row, text=broken.text)
-    return ChainReport(head=head, rows=compared)
 
 
 def _followed(
@@ -235,6 +259,15 @@ def _named_in(link: Link) -> list[Mark]:
     raise _broken_link(link.number, "it names nothing that can be read")
 
 
+def _passed_over(head: ChainHead, gap: Gap, expected: ChainHead | None) -> ChainHead:
+    """The head after links that cannot be looked at; what vouches for it comes later."""
+    if gap.first != head.number + 1:
+        raise _broken_link(head.number + 1, "it was written, and is gone")
+    if expected is not None and gap.first <= expected.number < gap.last:
+        raise _broken_link(expected.number, "it is in an archive that is not here")
+    return ChainHead(number=gap.last, digest=gap.digest.hex())
+
+
 def _require_agreement(head: ChainHead, expected: ChainHead | None) -> None:
     if expected is not None and expected.number == head.number and expected != head:
         raise _broken_link(head.number, "it is not the one that is expected")
@@ -251,21 +284,94 @@ def _broken_link(number: int, text: str) -> _Broken:
     return _Broken(number, f"link {number}", text)
 
 
-def _compared(
-    vouched: dict[tuple[str, str], tuple[int, bytes | None]], rows: Iterable[Seen], head: ChainHead
-) -> int:
-    """How many rows there are, all of them as they were written."""
-    compared, broken = 0, []
-    for (table, place, mark), is_as_written in rows:
-        compared += 1
-        link, known = vouched.pop((table, place), (head.number + 1, None))
+@define
+class _Comparison:
+    """What links vouch for, laid beside the rows that there are.
+
+    Attributes:
+        gap: the last links that could not be looked at; it is not known what they, and those before
+            them, name.
+        vouched: by table and place, the number of the link that named it last, and its mark.
+        away: by subject, the numbers of its events that cannot be looked at.
+        unproved: the places of the notes on these that no link names which was looked at.
+        broken: what is not as it has to be: the link that says so, the row, and how.
+        counts: how many rows were compared, are in archives, or are vouched for there.
+    """
+
+    gap: Gap | None = None
+    vouched: dict[tuple[str, str], tuple[int, bytes | None]] = field(factory=dict)
+    away: dict[str, list[range]] = field(factory=dict)
+    unproved: set[str] = field(factory=set)
+    broken: list[tuple[int, str, str]] = field(factory=list)
+    counts: Counter[str] = field(factory=Counter)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every link was looked at."""
+        return self.gap is None
+
+    def add(self, link: Link) -> None:
+        """Have a link vouch for what it names."""
+        for table, place, mark in _named_in(link):
+            self.vouched[table, place] = (link.number, mark)
+
+    def require_note(self) -> None:
+        """Pass where a later link says that those of the gap have left: none is older than them."""
+        gap = self.gap
+        if gap and (ARCHIVED_LINKS.table, f"{Chain.JOURNAL} {gap.last}") not in self.vouched:
+            raise _broken_link(gap.last, "it was written, and is gone")
+
+    def report(self, rows: Iterable[Seen | Away], head: ChainHead) -> ChainReport:
+        """What comes of it, where the links are sound and end there."""
+        for row in rows:
+            if isinstance(row, Away):
+                self.away.setdefault(row.subject_id, []).append(row.numbers)
+            else:
+                self._compare(row, head.number + 1)
+        self._look_for_the_rest(head.number + 1)
+        if self.broken:
+            raise _Broken(*min(self.broken))
+        return ChainReport(
+            head=head,
+            rows=self.counts["rows"],
+            archived=self.counts["archived"],
+            unvouched=self.counts["unvouched"],
+        )
+
+    def _compare(self, row: Seen, after_all: int) -> None:
+        table, place, mark = row.mark
+        is_known = self.is_whole or (table, place) in self.vouched
+        self.counts["rows" if is_known else "unvouched"] += 1
+        if table == ARCHIVED.table and not is_known:
+            self.unproved.add(place)
+        link, known = self.vouched.pop((table, place), (after_all, None if is_known else mark))
         if known is None:
-            broken.append((link, f"{table} {place}", "no commit has written it"))
-        elif known != mark or not is_as_written:
-            broken.append((link, f"{table} {place}", "it is not what was written"))
-    for (table, place), (link, known) in vouched.items():
-        if known is not None:
-            broken.append((link, f"{table} {place}", "it was written, and is gone"))
-    if broken:
-        raise _Broken(*min(broken))
-    return compared
+            self.broken.append((link, f"{table} {place}", _UNWRITTEN))
+        elif known != mark or not row.is_as_written:
+            self.broken.append((link, f"{table} {place}", "it is not what was written"))
+
+    def _look_for_the_rest(self, after_all: int) -> None:
+        """Of what was not found, only events that are away may be missing; and all these were."""
+        excused = Counter[str]()
+        for (table, place), (link, known) in self.vouched.items():
+            subject_id, _, number = place.partition(" ")
+            if table == EVENTS.table and self._is_away(subject_id, number):
+                excused[subject_id] += known is not None
+            elif known is not None:
+                self.broken.append((link, f"{table} {place}", "it was written, and is gone"))
+        for subject_id, ranges in self.away.items():
+            numbers = sum(map(len, ranges))
+            self.counts["archived"] += numbers
+            if self.is_whole and numbers != excused[subject_id]:
+                place = f"{EVENTS.table} {subject_id} {ranges[-1][-1]}"
+                self.broken.append((after_all, place, _UNWRITTEN))
+
+    def _is_away(self, subject_id: str, number: str) -> bool:
+        """Whether an event that a link names has left: then a later link names the note, too."""
+        return any(
+            int(number) in numbers and f"{subject_id} {numbers[-1]}" not in self.unproved
+            for numbers in self.away.get(subject_id, ())
+        )
+
+
+_UNWRITTEN: Final = "no commit has written it"

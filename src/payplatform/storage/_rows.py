@@ -27,6 +27,7 @@ import attrs
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
+from payplatform._domain.archives import ArchivedEvents, ArchivedLinks
 from payplatform._domain.audit import AuditEntry
 from payplatform._domain.changes import Receipt, Subject
 from payplatform._domain.disputes import Dispute
@@ -402,6 +403,12 @@ POSTINGS: Final = Layout(
     Posting, "postings", key="subject_id", place=("subject_id", "event_number", "line")
 )
 AUDIT_ENTRIES: Final = Layout(AuditEntry, "audit_entries")
+ARCHIVED: Final = Layout(
+    ArchivedEvents, "archived", key="subject_id", place=("subject_id", "last"), guard="last"
+)
+ARCHIVED_LINKS: Final = Layout(
+    ArchivedLinks, "archived_links", key="chain", place=("chain", "last"), guard="last"
+)
 
 RECORDS: Final[Mapping[type, Layout[Any]]] = MappingProxyType(
     {

@@ -2,7 +2,8 @@
 
 Law of this file: the schema is the second wall. What the domain promises of money is said here once
 more as a CHECK, every unique thing has its merchant in front, and events and postings can only be
-added. A migration is never edited once it has been released: the next one is added below it.
+added; an event, or a link, leaves only once it is noted which archive has it. A migration is never
+edited once it has been released: the next one is added below it.
 
 Times are whole microseconds since 1970 UTC, amounts whole minor units, nested values JSON text (see
 `_rows`). The file says whose it is by its application id, and how far it is by its user version.
@@ -235,6 +236,63 @@ def _tokens(db: Database) -> None:
     db.execute("CREATE INDEX payment_methods_token ON payment_methods (merchant_id, token)")
 
 
+_ARCHIVES: Final = (
+    # The archives of this file, by their own marks; in an archive, itself as number 0.
+    """
+    CREATE TABLE archives (
+        number INTEGER NOT NULL PRIMARY KEY CHECK (number >= 0),
+        stamp BLOB NOT NULL UNIQUE CHECK (length(stamp) = 16),
+        name TEXT NOT NULL
+    ) STRICT
+    """,
+    """
+    CREATE TABLE archived (
+        merchant_id TEXT NOT NULL,
+        subject_id TEXT NOT NULL,
+        first INTEGER NOT NULL CHECK (first >= 1),
+        last INTEGER NOT NULL CHECK (last >= first),
+        archive INTEGER NOT NULL REFERENCES archives (number),
+        row_digest BLOB NOT NULL,
+        PRIMARY KEY (merchant_id, subject_id, last)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE archived_links (
+        merchant_id TEXT NOT NULL,
+        chain TEXT NOT NULL,
+        first INTEGER NOT NULL CHECK (first >= 1),
+        last INTEGER NOT NULL CHECK (last >= first),
+        digest BLOB NOT NULL CHECK (length(digest) = 32),
+        archive INTEGER NOT NULL REFERENCES archives (number),
+        row_digest BLOB NOT NULL,
+        PRIMARY KEY (merchant_id, chain, last)
+    ) STRICT, WITHOUT ROWID
+    """,
+    *_append_only("archived"),
+    *_append_only("archived_links"),
+    "DROP TRIGGER links_refuse_delete",
+    """
+    CREATE TRIGGER links_refuse_delete BEFORE DELETE ON links
+    WHEN NOT EXISTS (SELECT 1 FROM archived_links AS a WHERE a.merchant_id = OLD.merchant_id
+                     AND a.chain = OLD.chain AND OLD.number BETWEEN a.first AND a.last)
+    BEGIN SELECT RAISE(ABORT, 'links can only be added'); END
+    """,
+    "DROP TRIGGER events_refuse_delete",
+    """
+    CREATE TRIGGER events_refuse_delete BEFORE DELETE ON events
+    WHEN NOT EXISTS (SELECT 1 FROM archived AS a WHERE a.merchant_id = OLD.merchant_id
+                     AND a.subject_id = OLD.subject_id AND OLD.number BETWEEN a.first AND a.last)
+    BEGIN SELECT RAISE(ABORT, 'events can only be added'); END
+    """,
+)
+
+
+def _archives(db: Database) -> None:
+    """Until this schema every event and every link stayed where it was."""
+    for statement in _ARCHIVES:
+        db.execute(statement)
+
+
 MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (
     *(_first, _rotation, _limits, _audit),
     _books,
@@ -244,6 +302,7 @@ MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (
     _settlements,
     _due_payouts,
     _tokens,
+    _archives,
 )
 """Each brings a file from the user version that is its place here to the next one."""
 

@@ -18,6 +18,8 @@ from payplatform._domain.ledger import PlaceInBooks
 from payplatform._domain.operations import FINAL_STATES, OperationState
 from payplatform.ports import EXACTLY, Filter, LineFilter
 from payplatform.storage._rows import (
+    ARCHIVED,
+    ARCHIVED_LINKS,
     AUDIT_ENTRIES,
     DISPUTES,
     EVENTS,
@@ -48,10 +50,12 @@ def _select(layout: Layout[Any]) -> str:
     return f"SELECT {', '.join(layout.columns)}{latest} FROM {layout.table}"
 
 
+_THEIRS: Final = "merchant_id = payments.merchant_id AND subject_id = payments.id"
 # Every version of a payment has an event. A row that lies behind was put back from another time.
+# What is archived is older than what is here, and is asked for only where nothing is here.
 _LATEST_EVENT: Final = (
-    "(SELECT max(number) FROM events AS e WHERE e.merchant_id = payments.merchant_id"
-    " AND e.subject_id = payments.id)"
+    f"coalesce((SELECT max(number) FROM events AS e WHERE e.{_THEIRS}),"
+    f" (SELECT max(last) FROM archived AS e WHERE e.{_THEIRS}))"
 )
 
 
@@ -118,11 +122,67 @@ ADD_AUDIT_ENTRY: Final = _insert(AUDIT_ENTRIES)
 ADD_LINK: Final = (
     "INSERT INTO links (merchant_id, chain, number, body, digest) VALUES (?, ?, ?, ?, ?)"
 )
+KEEP_LINK: Final = f"{ADD_LINK} ON CONFLICT (merchant_id, chain, number) DO NOTHING"
 KEEP_HEAD: Final = (
     "INSERT INTO chain_heads (merchant_id, chain, number, digest) VALUES (?, ?, ?, ?)"
     " ON CONFLICT (merchant_id, chain) DO UPDATE"
     " SET number = excluded.number, digest = excluded.digest"
 )
+
+# -- of archives -----------------------------------------------------------------------------------
+
+ARCHIVED_OF: Final = f"{_select(ARCHIVED)} WHERE merchant_id = ? AND subject_id = ? ORDER BY last"
+NOTES: Final = "SELECT subject_id, first, last, archive FROM archived WHERE merchant_id = ?"
+NAME_OF_ARCHIVE: Final = (
+    "SELECT name FROM archived JOIN archives ON archives.number = archived.archive"
+    " WHERE merchant_id = ? AND subject_id = ? AND ? BETWEEN first AND last"
+)
+EVENTS_BETWEEN: Final = (
+    f"{_select(EVENTS)} WHERE merchant_id = ? AND subject_id = ? AND number BETWEEN ? AND ?"
+    " ORDER BY number"
+)
+UNARCHIVED: Final = (
+    f"{_select(PAYMENTS)} WHERE (merchant_id, id) > (?, ?) AND updated_at < ?"
+    f" AND EXISTS (SELECT 1 FROM events AS e WHERE e.{_THEIRS})"
+    " ORDER BY merchant_id, id LIMIT ?"
+)
+IN_OUTBOX: Final = "SELECT 1 FROM outbox WHERE event_id = ?"
+NOTE_ARCHIVED: Final = _insert(ARCHIVED)
+# Lets go of exactly what was copied, and of nothing that came in its place.
+LET_GO: Final = (
+    "DELETE FROM events WHERE merchant_id = ? AND subject_id = ? AND number = ? AND row_digest = ?"
+)
+KEEP_EVENT: Final = f"{ADD_EVENT} ON CONFLICT (merchant_id, subject_id, number) DO NOTHING"
+ARCHIVES: Final = "SELECT number, stamp, name FROM archives ORDER BY number"
+ADD_ARCHIVE: Final = (
+    "INSERT INTO archives (number, stamp, name)"
+    " SELECT coalesce(max(number), 0) + 1, ?, ? FROM archives WHERE true"
+    " ON CONFLICT (stamp) DO UPDATE SET name = excluded.name"
+)
+STAMP: Final = "SELECT stamp FROM archives WHERE number = 0"
+# Nothing that holds anything becomes an archive.
+MAKE_ARCHIVE: Final = (
+    "INSERT INTO archives (number, stamp, name) SELECT 0, ?, ''"
+    " WHERE NOT EXISTS (SELECT 1 FROM archives) AND NOT EXISTS (SELECT 1 FROM chain_heads)"
+)
+IS_IN_USE: Final = "SELECT 1 WHERE EXISTS (SELECT 1 FROM events) OR EXISTS (SELECT 1 FROM links)"
+LINK_NOTES: Final = (
+    "SELECT first, last, digest, archive FROM archived_links WHERE merchant_id = ? AND chain = ?"
+    " ORDER BY last"
+)
+NOTE_ARCHIVED_LINKS: Final = _insert(ARCHIVED_LINKS)
+LET_GO_OF_LINK: Final = (
+    "DELETE FROM links WHERE merchant_id = ? AND chain = ? AND number = ? AND digest = ?"
+)
+LINKS_BETWEEN: Final = (
+    "SELECT merchant_id, chain, number, body, digest FROM links WHERE merchant_id = ?"
+    " AND chain = ? AND number BETWEEN ? AND ? ORDER BY number"
+)
+OLDEST_LINK: Final = "SELECT min(number) FROM links WHERE merchant_id = ? AND chain = ?"
+TIME_OF_EVENT: Final = (
+    "SELECT at FROM events WHERE merchant_id = ? AND subject_id = ? AND number = ?"
+)
+TIME_OF_AUDIT_ENTRY: Final = "SELECT at FROM audit_entries WHERE merchant_id = ? AND id = ?"
 
 # -- reads, each by an index -----------------------------------------------------------------------
 

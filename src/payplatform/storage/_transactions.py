@@ -66,12 +66,13 @@ class Work:
 def work_of(changes: Changes) -> Work:
     """What it takes to write changes."""
     steps = tuple(_steps(changes))
-    return Work(
-        merchant_id=changes.merchant_id,
-        steps=steps,
-        links=tuple(bodies(step.mark for step in steps if step.mark is not None)),
-        must_scrub=changes.destroys,
-    )
+    return linked(changes.merchant_id, steps, must_scrub=changes.destroys)
+
+
+def linked(merchant_id: str, steps: Sequence[Step], *, must_scrub: bool = False) -> Work:
+    """A merchant's steps, and the links that name what they write and remove."""
+    links = tuple(bodies(step.mark for step in steps if step.mark is not None))
+    return Work(merchant_id=merchant_id, steps=steps, links=links, must_scrub=must_scrub)
 
 
 class Writer:

@@ -17,8 +17,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
 from functools import partial
+from itertools import groupby
 from typing import Any, Final, TypeVar
 
+from attrs import evolve
+
+from payplatform._domain.archives import ArchiveReport
 from payplatform._domain.audit import AuditEntry, Chain, ChainHead, ChainReport
 from payplatform._domain.changes import Changes, Subject
 from payplatform._domain.disputes import Dispute
@@ -29,15 +33,14 @@ from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
 from payplatform._domain.payouts import PayoutPlan
 from payplatform._domain.records import Merchant, PaymentMethod
-from payplatform.errors import (
-    ErrorCode,
-    PayPlatformError,
-    StorageUnavailable,
-)
+from payplatform.errors import Conflict, ErrorCode, PayPlatformError, StorageUnavailable
 from payplatform.ports import EVERY_LINE, EVERYTHING, Filter, Finding, LineFilter, Place, R
 from payplatform.storage import _statements as sql
+from payplatform.storage._archives import OLD_EVENTS, OLD_LINKS, Archives, View, stamp_of
 from payplatform.storage._chains import (
     LAYOUTS,
+    Away,
+    Gap,
     Link,
     Seen,
     key_check,
@@ -48,8 +51,10 @@ from payplatform.storage._chains import (
 from payplatform.storage._checks import DAMAGE, LOST, Lost
 from payplatform.storage._connections import Connections
 from payplatform.storage._failures import RAISED, failure_of
+from payplatform.storage._moves import Move, move_of, old_links, removal, removal_of_links
 from payplatform.storage._opening import JournalMode, Settings, connect, new_file, prepared
 from payplatform.storage._rows import (
+    ARCHIVED,
     AUDIT_ENTRIES,
     EVENTS,
     MERCHANTS,
@@ -70,6 +75,7 @@ from payplatform.storage._sharing import Sharing
 from payplatform.storage._transactions import Step, Work, Writer, head, roll_back, work_of
 
 _LONGEST_WAIT_S: Final = 3600.0
+_LINKS_AT_ONCE: Final = 500
 _ACCOUNTS: Final = frozenset(map(str, Account))
 
 V = TypeVar("V")
@@ -95,10 +101,12 @@ class SQLiteStorage:
         chain_key: 32 random bytes that the links of the chains are made with from the first one
             on, so that nobody without it can make a chain anew. A file that was begun with a key
             is opened with that key alone, and one that was begun without is opened without.
+        archives: where archives of this file lie now, if they are not where they were written.
 
     Raises:
-        StorageUnavailable: `storage_settings` (not a regular file, another program's database, a
-            network file system, another chain key, or SQLite lacks a setting),
+        StorageUnavailable: `storage_settings` (not a regular file, an archive, another program's
+            database, a network file system, another chain key, no archive of this file, or SQLite
+            lacks a setting),
             `storage_schema_newer`, `storage_corrupt`, `storage_read_only`, `storage_full` or
             `storage_unavailable`.
         StorageBusy: others held the file for longer than the timeout.
@@ -111,6 +119,7 @@ class SQLiteStorage:
         busy_timeout_s: float = 5.0,
         journal_mode: JournalMode = "wal",
         chain_key: bytes | None = None,
+        archives: Sequence[str | os.PathLike[str]] = (),
     ) -> None:
         if chain_key is not None and not (isinstance(chain_key, bytes) and len(chain_key) == 32):
             raise _wrong("chain_key is 32 bytes")
@@ -127,12 +136,17 @@ class SQLiteStorage:
         self._writer = Writer(self._connections, self._settings, chain_key)
         self._sharing = Sharing(self._writer.write)
         self._chain_key = chain_key
+        self._archives = Archives(self._connections, self._settings.path, busy_timeout_s, archives)
+        self._is_open = True
         with self._connections.mine() as connection:
-            refusal = _key_refusal(connection, chain_key)
-        self._is_open = refusal is None
-        if refusal is not None:
-            self._connections.close()
-            raise refusal
+            refusal = _key_refusal(connection, chain_key) or _archive_refusal(connection)
+        try:
+            if refusal is not None:
+                raise refusal
+            self._archives.require_own()
+        except PayPlatformError:
+            self._let_go()
+            raise
 
     def get(self, merchant_id: str, kind: type[R], record_id: str) -> R | None:
         return _only(self._read(RECORDS[kind], sql.OF[kind].get, (merchant_id, record_id)))
@@ -166,7 +180,14 @@ class SQLiteStorage:
         return None if row is None else subject_of(row)
 
     def events(self, merchant_id: str, subject_id: str) -> Sequence[Event]:
-        return self._read(EVENTS, sql.EVENTS_OF, (merchant_id, subject_id))
+        subject = (merchant_id, subject_id)
+        here: list[Event] = self._read(EVENTS, sql.EVENTS_OF, subject)
+        if here and here[0].number == 1:
+            return here
+        notes = self._read(ARCHIVED, sql.ARCHIVED_OF, subject)
+        # Read later: what was here a moment ago may be there by now, too.
+        numbered = {event.number: event for event in (*self._archives.events(notes), *here)}
+        return [numbered[number] for number in sorted(numbered)]
 
     def postings(self, merchant_id: str, subject_id: str) -> Sequence[Posting]:
         return self._read(POSTINGS, sql.POSTINGS_OF, (merchant_id, subject_id))
@@ -238,18 +259,19 @@ class SQLiteStorage:
     def verify(
         self, merchant_id: str, chain: Chain, expected_head: ChainHead | None = None
     ) -> ChainReport:
-        with self._connections.mine() as connection:
+        with self._archives.view() as view, self._connections.mine() as connection:
             try:
                 connection.execute("BEGIN")
-                return look_through(
+                report = look_through(
                     chain,
                     merchant_id,
-                    links=_links(connection, merchant_id, chain),
-                    rows=_seen(connection, merchant_id, chain),
+                    links=_links(connection, merchant_id, chain, view),
+                    rows=_seen(connection, merchant_id, chain, view),
                     kept=head(connection, merchant_id, chain),
                     expected=expected_head,
                     key=self._chain_key,
                 )
+                return _with_names(connection, merchant_id, report, view)
             except RAISED as error:
                 failure = failure_of(error, "nothing could be read")
             finally:
@@ -314,13 +336,75 @@ class SQLiteStorage:
                 file.unlink()
             raise failure
 
+    def unarchived(
+        self, before: datetime, *, after: tuple[str, str] = ("", ""), limit: int
+    ) -> Sequence[Payment]:
+        return self._read(PAYMENTS, sql.UNARCHIVED, (*after, stored_time(before), limit))
+
+    def archive(self, path: str | os.PathLike[str], payments: Sequence[Payment]) -> ArchiveReport:
+        archive = self._archives.begun(path)
+        read = (self._move(payment, archive.number) for payment in payments)
+        moves = [move for move in read if move is not None]
+        free = [move for move in moves if self._is_published(move)]
+        self._archives.keep(archive, OLD_EVENTS, [row for move in free for row in move.rows])
+        gone = self._let_go_of(free)
+        return ArchiveReport(
+            payments=len(gone),
+            events=sum(len(move.rows) for move in gone),
+            unpublished=len(moves) - len(free),
+        )
+
+    def archive_links(
+        self, path: str | os.PathLike[str], merchant_id: str, chain: Chain, before: datetime
+    ) -> int:
+        archive = self._archives.begun(path)
+        old = old_links(self._rows, merchant_id, chain, before)
+        moved = 0
+        while some := old[moved : moved + _LINKS_AT_ONCE]:
+            rows = self._rows(sql.LINKS_BETWEEN, (merchant_id, chain, some[0], some[-1]))
+            if len(rows) != len(some):
+                break  # somebody else is at it
+            self._archives.keep(archive, OLD_LINKS, rows)
+            try:
+                self._sharing.write(removal_of_links(rows, archive.number))
+            except Conflict:
+                break
+            moved += len(rows)
+        return moved
+
     def close(self) -> None:
         if not self._is_open:
             return
         with suppress(StorageUnavailable), self._connections.mine() as connection:
             self._writer.scrub(connection, patiently=False)
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._is_open = False
+        self._archives.close()
         self._connections.close()
+
+    def _move(self, payment: Payment, archive: int) -> Move | None:
+        """All events of a payment that are here; None if it is not what it was any more."""
+        rows = self._rows(sql.EVENTS_OF, (payment.merchant_id, payment.id))
+        return move_of(payment, rows, archive)
+
+    def _is_published(self, move: Move) -> bool:
+        return not any(self._rows(sql.IN_OUTBOX, (event_id,)) for event_id in move.event_ids)
+
+    def _let_go_of(self, moves: Sequence[Move]) -> list[Move]:
+        """Have events here no more; those of a payment that has changed meanwhile stay."""
+        gone: list[Move] = []
+        for _, group in groupby(moves, lambda move: move.payment.merchant_id):
+            theirs = list(group)
+            try:
+                self._sharing.write(removal(theirs))
+            except Conflict:
+                alone = ([move] for move in theirs if len(theirs) > 1)
+                gone += (move for one in alone for move in self._let_go_of(one))
+            else:
+                gone += theirs
+        return gone
 
     def _place(self, kind: type[R], merchant_id: str, record_id: str) -> Place | None:
         """One row, read by itself so that it spoils no other; None if it was removed meanwhile."""
@@ -341,6 +425,9 @@ class SQLiteStorage:
         for (said,) in self._rows(DAMAGE, ()):
             if said != "ok":
                 yield Finding(merchant_id="", record_id="", row="file", rule="store", text=said)
+        for name, said in self._archives.damage():
+            row = f"archive {name}"
+            yield Finding(merchant_id="", record_id="", row=row, rule="store", text=said)
 
     def _lost(self, lost: Lost) -> Iterator[Finding]:
         for merchant_id, owner, which in self._rows(lost.query, ()):
@@ -381,12 +468,31 @@ def _key_refusal(connection: sqlite3.Connection, key: bytes | None) -> PayPlatfo
     return _wrong("the file was begun with another chain key, or one of the two is without")
 
 
-def _links(connection: sqlite3.Connection, merchant_id: str, chain: Chain) -> Iterator[Link]:
-    return (Link(*row) for row in connection.execute(sql.LINKS, (merchant_id, chain)))
+def _archive_refusal(connection: sqlite3.Connection) -> PayPlatformError | None:
+    """Why a file may not be opened if it is an archive; None where it is not."""
+    try:
+        stamp = stamp_of(connection)
+    except RAISED as error:
+        return failure_of(error, "the file cannot be read")
+    if stamp is None:
+        return None
+    return _wrong("the file is an archive: open the store that its events are from")
 
 
-def _seen(connection: sqlite3.Connection, merchant_id: str, chain: Chain) -> Iterator[Seen]:
-    """Every row of the merchant's that the chain vouches for, as it lies."""
+def _links(
+    connection: sqlite3.Connection, merchant_id: str, chain: Chain, view: View
+) -> Iterator[Link | Gap]:
+    """Every link of a chain, here or in an archive."""
+    whose = (merchant_id, chain)
+    for note in connection.execute(sql.LINK_NOTES, whose).fetchall():
+        yield from view.links(merchant_id, chain, note)
+    yield from (Link(*row) for row in connection.execute(sql.LINKS, whose))
+
+
+def _seen(
+    connection: sqlite3.Connection, merchant_id: str, chain: Chain, view: View
+) -> Iterator[Seen | Away]:
+    """Every row of the merchant's that the chain vouches for, as it lies, here or in an archive."""
     for layout in LAYOUTS[chain]:
         asked = sql.all_of(layout.table, layout.columns)
         for row in connection.execute(asked, (merchant_id,)):
@@ -395,6 +501,22 @@ def _seen(connection: sqlite3.Connection, merchant_id: str, chain: Chain) -> Ite
         asked = sql.all_of("receipts", RECEIPT_COLUMNS)
         for row in connection.execute(asked, (merchant_id,)):
             yield seen_receipt(row)
+        for note in connection.execute(sql.NOTES, (merchant_id,)):
+            yield from view.rows(merchant_id, note)
+
+
+def _with_names(
+    connection: sqlite3.Connection, merchant_id: str, report: ChainReport, view: View
+) -> ChainReport:
+    """A report that names the archives it speaks of."""
+    if report.archived or report.unvouched:
+        return evolve(report, archives=view.absent)
+    table, _, place = (report.row or "").partition(" ")
+    if table != EVENTS.table:
+        return report
+    asked = (merchant_id, *place.rsplit(" ", 1))
+    names = connection.execute(sql.NAME_OF_ARCHIVE, asked).fetchall()
+    return evolve(report, text="".join(f"in {name}, " for (name,) in names) + str(report.text))
 
 
 def _only(found: Sequence[V]) -> V | None:
