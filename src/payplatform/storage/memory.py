@@ -83,13 +83,39 @@ class Undo:
             step(*given)
 
 
+class _Ids:
+    """Ids of one kind. Those that come at random, as tokens do, are sorted once they are asked for.
+
+    To put each into its place would take the longer the more there are.
+    """
+
+    __slots__ = ("_are_sorted", "_ids")
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []
+        self._are_sorted = True
+
+    def add(self, record_id: str) -> None:
+        self._are_sorted = self._are_sorted and (not self._ids or self._ids[-1] < record_id)
+        self._ids.append(record_id)
+
+    def remove(self, record_id: str) -> None:
+        self._ids.remove(record_id)
+
+    def in_order(self) -> Sequence[str]:
+        if not self._are_sorted:
+            self._ids.sort()
+            self._are_sorted = True
+        return self._ids
+
+
 class MemoryStorage:
     """Keeps everything in this process and nothing beyond it. See `ports.Storage`."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._records: dict[type, dict[tuple[str, str], Any]] = {}
-        self._ids: dict[tuple[type, str], list[str]] = {}
+        self._ids: dict[tuple[type, str], _Ids] = {}
         self._claims: dict[tuple[Any, ...], str] = {}
         self._events: dict[tuple[str, str], dict[int, Event]] = {}
         self._postings: dict[tuple[str, str], dict[tuple[int, int], Posting]] = {}
@@ -288,7 +314,8 @@ class MemoryStorage:
         return [record for *_, record in sorted(due, key=lambda row: row[:3])[:limit]]
 
     def _newest_first(self, merchant_id: str, kind: type[R], before: str | None) -> Iterator[R]:
-        ids = self._ids.get((kind, merchant_id), [])
+        known = self._ids.get((kind, merchant_id))
+        ids = () if known is None else known.in_order()
         end = len(ids) if before is None else bisect_left(ids, before)
         records = self._all(kind)
         for at in range(end - 1, -1, -1):
@@ -307,8 +334,8 @@ class MemoryStorage:
         self._release(stored, undo)
         self._claim(record, undo)
         if stored is None:
-            ids = self._ids.setdefault((kind, record.merchant_id), [])
-            insort(ids, record.id)
+            ids = self._ids.setdefault((kind, record.merchant_id), _Ids())
+            ids.add(record.id)
             undo.callback(ids.remove, record.id)
         _put(self._all(kind), key, _as_stored(record), undo)
 
@@ -317,7 +344,7 @@ class MemoryStorage:
         self._release(self._stored(record), undo)
         ids = self._ids[kind, record.merchant_id]
         ids.remove(record.id)
-        undo.callback(insort, ids, record.id)
+        undo.callback(ids.add, record.id)
         _take(self._all(kind), key, undo)
 
     def _stored(self, record: Record) -> Record:
