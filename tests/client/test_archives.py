@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
@@ -599,6 +600,43 @@ def test_a_note_that_names_no_archive_is_damage(till: Till) -> None:
 
     assert code_of(lambda: till.events(payment)) is ErrorCode.STORAGE_CORRUPT
     assert not verified(till).ok
+
+
+def test_an_event_that_was_not_passed_on_stays_even_by_hand(till: Till) -> None:
+    archived(till)
+    payment = till.sold()
+    note = ArchivedEvents(
+        merchant_id=till.merchant_id, subject_id=payment.id, first=1, last=2, archive=1
+    )
+    with closing(sqlite3.connect(path_of(till, "shop.db"), isolation_level=None)) as database:
+        database.execute(sql.NOTE_ARCHIVED, ARCHIVED.row_of(note))
+        with pytest.raises(sqlite3.IntegrityError, match="events can only be added"):
+            database.execute("DELETE FROM events WHERE subject_id = ?", (payment.id,))
+
+
+def test_what_waits_in_the_outbox_does_not_make_it_slower(till: Till) -> None:
+    """Others wait while events are let go of, and there may be a million in the outbox."""
+
+    storage = till.storage
+    assert isinstance(storage, SQLiteStorage)
+
+    def work() -> int:
+        payment = till.sold()
+        waiting = [e for e in till.pay.events.pending(limit=500) if e.subject_id == payment.id]
+        till.pay.events.mark_published(waiting)
+        steps = count()
+        with storage._connections.mine() as connection:
+            connection.set_progress_handler(lambda: next(steps) < 0, 10)
+        assert storage.archive(path_of(till), [payment]).payments == 1
+        with storage._connections.mine() as connection:
+            connection.set_progress_handler(None, 0)
+        return next(steps)
+
+    work()
+    few = work()
+    for _ in range(100):
+        till.card()
+    assert work() < 1.2 * few
 
 
 @pytest.mark.parametrize("change", ["UPDATE archived SET last = 9", "DELETE FROM archived"])
