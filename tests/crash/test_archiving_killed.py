@@ -24,11 +24,14 @@ from crash_size import FIGURES, how_many
 from doomed import LONGEST_S, PROCESSES, open_shop, prepare, take_payments
 
 from payplatform import Money, PayPlatform
+from payplatform._domain.audit import Chain
 from payplatform.storage import _archives, _opening
+from payplatform.storage.sqlite import SQLiteStorage
+from payplatform.testing.disk import recording_disk
 
 PAYMENTS = 4
 LATER = timedelta(days=400)
-EVERY = how_many(full=1, sample=16)
+EVERY = how_many(full=1, sample=9)
 KILLS = how_many(full=30, sample=3)
 
 
@@ -69,13 +72,13 @@ def archive_for_ever(path: Path, parent: Connection) -> None:
             parent.send(report.events)
 
 
-def sold_out(path: Path) -> None:
+def sold_out(path: Path, payments: int = PAYMENTS) -> None:
     """A file with payments at rest, of which every event was passed on."""
     prepare(path)
     with PayPlatform.open(path) as pay:
         shop = open_shop(pay)
         card = next(iter(shop.payment_methods.list())).id
-        for number in range(PAYMENTS):
+        for number in range(payments):
             shop.payments.charge(
                 Money("5", "EUR"), payment_method=card, idempotency_key=f"sale-{number}"
             )
@@ -174,6 +177,37 @@ def test_killed_while_others_sell_it_loses_nothing(tmp_path: Path) -> None:
         assert all([e.number for e in events] == [*range(1, len(events) + 1)] for events in shown)
     FIGURES["SIGKILL while archiving"].update(kills=KILLS, events=moved)
     assert moved > PAYMENTS
+
+
+def test_a_power_cut_loses_nothing_that_is_archived(tmp_path: Path) -> None:
+    """The archive is sure before the database lets go, whatever a disk does with the rest."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    after.mkdir()
+    sold_out(before / "shop.db", payments=1)
+    wanted = told(before / "shop.db")
+    (merchant_id, payment_id), events = next(
+        ((events[0].merchant_id, payment), list(events)) for payment, events in wanted.items()
+    )
+    with recording_disk(before) as disk, closing(SQLiteStorage(before / "shop.db")) as storage:
+        archive_all(storage, before / "old.db")
+    images = list(disk.images())[:: how_many(full=1, sample=4)]
+    there = 0
+    for image in images:
+        image.write_to(after)
+        with closing(SQLiteStorage(after / "shop.db")) as storage:
+            assert storage.events(merchant_id, payment_id) == events
+            assert all(storage.verify(merchant_id, chain).ok for chain in Chain)
+            there += not storage.unarchived(datetime.now(UTC) + LATER, limit=1)
+    FIGURES["power cuts while archiving"].update(images=len(images), archived=there)
+    assert 0 < there < len(images)
+
+
+def archive_all(storage: SQLiteStorage, old: Path) -> None:
+    before = datetime.now(UTC) + LATER
+    payments = storage.unarchived(before, limit=10)
+    storage.archive(old, payments)
+    for chain in Chain:
+        storage.archive_links(old, payments[0].merchant_id, chain, before)
 
 
 def told_of(path: Path) -> list[Any]:

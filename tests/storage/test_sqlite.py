@@ -478,6 +478,7 @@ def test_a_file_from_before_the_books_keeps_every_row_and_its_chain(
     storage = SQLiteStorage(path, chain_key=chain_key)
     assert storage.get(MERCHANT, Payment, payment.id) == payment
     assert list(storage.events(MERCHANT, payment.id)) == [event]
+    assert list(storage.outbox(limit=9)) == [event]
     assert list(storage.postings(MERCHANT, payment.id)) == [line]
     assert storage.verify(MERCHANT, Chain.JOURNAL, head).ok
     settled = evolve(payment, version=2, facts=payment.facts + Facts(settled=1, acquirer_fees=2))

@@ -237,6 +237,20 @@ def _tokens(db: Database) -> None:
 
 
 _ARCHIVES: Final = (
+    # It named events by a foreign key: SQLite would look through it for each event that goes.
+    """
+    CREATE TABLE outbox_by_id (
+        position INTEGER NOT NULL PRIMARY KEY,
+        event_id TEXT NOT NULL,
+        merchant_id TEXT NOT NULL,
+        subject_id TEXT NOT NULL,
+        number INTEGER NOT NULL
+    ) STRICT
+    """,
+    "INSERT INTO outbox_by_id SELECT * FROM outbox",
+    "DROP TABLE outbox",
+    "ALTER TABLE outbox_by_id RENAME TO outbox",
+    "CREATE INDEX outbox_event ON outbox (event_id)",
     # The archives of this file, by their own marks; in an archive, itself as number 0.
     """
     CREATE TABLE archives (
@@ -280,8 +294,9 @@ _ARCHIVES: Final = (
     "DROP TRIGGER events_refuse_delete",
     """
     CREATE TRIGGER events_refuse_delete BEFORE DELETE ON events
-    WHEN NOT EXISTS (SELECT 1 FROM archived AS a WHERE a.merchant_id = OLD.merchant_id
-                     AND a.subject_id = OLD.subject_id AND OLD.number BETWEEN a.first AND a.last)
+    WHEN EXISTS (SELECT 1 FROM outbox AS o WHERE o.event_id = OLD.id)
+    OR NOT EXISTS (SELECT 1 FROM archived AS a WHERE a.merchant_id = OLD.merchant_id
+                   AND a.subject_id = OLD.subject_id AND OLD.number BETWEEN a.first AND a.last)
     BEGIN SELECT RAISE(ABORT, 'events can only be added'); END
     """,
 )
