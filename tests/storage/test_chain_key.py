@@ -1,4 +1,4 @@
-"""How a link is made; and a chain with a key, without which nobody can open the file or make one."""
+"""How a link is made; a chain with a key, without which nobody can open the file or make one."""
 
 import hashlib
 import json
