@@ -1,13 +1,17 @@
-"""A chain with a key: who lacks it can neither open the file nor make a link."""
+"""How a link is made; a chain with a key, without which nobody can open the file or make one."""
 
+import hashlib
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from payplatform.errors import ErrorCode, StorageUnavailable
-from payplatform.ports import Chain
+from payplatform.ports import Chain, ChainHead
 from payplatform.storage._chains import NO_LINK, head_at, next_link
 from payplatform.storage.sqlite import SQLiteStorage
 from payplatform.testing._records import a_payment
@@ -69,3 +73,15 @@ def test_a_chain_that_was_made_anew_without_the_key_is_reported(path: Path) -> N
     with closing(SQLiteStorage(path, chain_key=KEY)) as storage:
         report = storage.verify(MINE, Chain.JOURNAL)
     assert (report.ok, report.link) == (False, 1)
+
+
+@given(st.text(), st.integers(min_value=0), st.binary(min_size=32, max_size=32), st.binary())
+def test_a_link_is_made_of_plain_json_and_of_what_it_names(
+    merchant_id: str, number: int, digest: bytes, body: bytes
+) -> None:
+    """Anybody can make it anew, with no more than this."""
+    head = ChainHead(number=number, digest=digest.hex())
+    said = ["payplatform/chain/1", "journal", merchant_id, number + 1, digest.hex()]
+    linked = json.dumps(said).encode() + b"\n" + body
+    made = next_link(Chain.JOURNAL, merchant_id, head, body)
+    assert made == (number + 1, body, hashlib.sha256(linked).digest())

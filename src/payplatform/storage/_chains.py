@@ -38,6 +38,8 @@ from payplatform.storage._rows import (
 
 NO_LINK: Final = ChainHead()
 
+_quoted: Final = json.encoder.encode_basestring_ascii
+
 _DIGEST_AS_TEXT: Final = 64
 
 Mark = tuple[str, str, bytes | None]
@@ -150,8 +152,8 @@ def next_link(
     """The link that follows the last one."""
     number = head.number + 1
     # JSON has no raw line break, so where the first line ends is never in doubt.
-    said = json.dumps(["payplatform/chain/1", chain, merchant_id, number, head.digest]).encode()
-    linked = said + b"\n" + body
+    said = f'["payplatform/chain/1", "{chain}", {_quoted(merchant_id)}, {number}, "{head.digest}"]'
+    linked = said.encode() + b"\n" + body
     digest = hashlib.sha256(linked).digest() if key is None else hmac.digest(key, linked, "sha256")
     return Link(number, body, digest)
 

@@ -175,9 +175,19 @@ def _load_pairs(text: str) -> Pairs:
 def _json_codec(kind: Any) -> _Codec:
     unstructure = _converter.get_unstructure_hook(kind)
     structure = _converter.get_structure_hook(kind)
+
+    def dump(value: Any) -> str:
+        return _encode(unstructure(value))
+
+    def load(text: str) -> Any:
+        return structure(json.loads(text), kind)
+
+    if get_origin(kind) is not tuple:
+        return dump, load
+    # Nearly always there are none of them.
     return (
-        lambda value: _encode(unstructure(value)),
-        lambda text: structure(json.loads(text), kind),
+        lambda values: dump(values) if values else "[]",
+        lambda text: () if text == "[]" else load(text),
     )
 
 
@@ -212,7 +222,7 @@ def _facts_of(stored: Sequence[int | None]) -> Facts:
 def _split_facts(facts: Facts) -> Row:
     """The amounts; what the first schema did not know is NULL where it is 0, as in rows of then."""
     amounts: Row = _amounts(facts)
-    return amounts[:_FIRST_FACTS] + tuple(amount or None for amount in amounts[_FIRST_FACTS:])
+    return amounts[:_FIRST_FACTS] + tuple([amount or None for amount in amounts[_FIRST_FACTS:]])
 
 
 def _money_of(stored: Sequence[Any]) -> Money | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import frozen
 
@@ -33,8 +33,7 @@ from payplatform.storage._rows import (
 )
 
 
-@frozen
-class Step:
+class Step(NamedTuple):
     """One statement. Where `guarded` says of what, it has to change, or find, exactly one row.
 
     Attributes:
