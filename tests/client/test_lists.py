@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from till import MASTERCARD, NO_FUNDS, START, VISA, Till, eur
 
-from payplatform import Payment, PaymentStatus
+from payplatform import Payment, PaymentStatus, PayPlatform
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -160,3 +160,11 @@ def test_a_list_is_read_as_it_is_used(till: Till) -> None:
     assert reads == [100]
     assert len(list(payments)) == 109
     assert reads == [100, 10]
+
+
+def test_ids_ascend_in_the_order_in_which_they_are_made() -> None:
+    """So a list is in order, and whatever is new is written at the end of each index."""
+    with PayPlatform.sandbox() as pay:
+        customers = pay.merchant(pay.merchants.create(name="Acme").id).customers
+        ids = [customers.create().id for _ in range(50)]
+    assert ids == sorted(set(ids))

@@ -15,6 +15,7 @@ from attrs import evolve
 from bad_values import Bad, Hostile, objects
 from counter import Counter, public_methods
 from till import START, VISA, Till, eur
+from typeid import TypeID
 
 from payplatform import (
     Card,
@@ -292,6 +293,17 @@ class SummerTime(tzinfo):
 
     def tzname(self, _: datetime | None) -> str:
         return "local"
+
+
+def test_ids_are_typeids_and_come_in_the_order_of_time() -> None:
+    """What was made together lies together in a file, and newest first is the order of the ids."""
+    with PayPlatform.sandbox() as pay:
+        ids = [pay.merchants.create(name="Acme").id for _ in range(50)]
+
+    assert ids == sorted(ids)
+    for id_ in ids:
+        read = TypeID.from_string(id_)
+        assert (str(read), read.prefix, read.uuid.version) == (id_, "mer", 7)
 
 
 def test_a_local_clock_is_taken_in_utc() -> None:

@@ -4,7 +4,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from payplatform._domain.records import Customer, Merchant, PaymentMethod
 from payplatform.errors import Conflict
 from payplatform.ports import EVERY_LINE
 from payplatform.storage._chains import bodies, marks_of
-from payplatform.storage.memory import MemoryStorage
+from payplatform.storage.memory import MemoryStorage, Undo
 from payplatform.testing._records import NOW, a_merchant
 
 T = TypeVar("T", bound=type)
@@ -43,7 +43,7 @@ def caught_by(test: str) -> Callable[[T], T]:
 
 @caught_by("test_a_record_comes_back_equal")
 class LosesMicroseconds(MemoryStorage):
-    def _write(self, record: Any, undo: ExitStack) -> None:
+    def _write(self, record: Any, undo: Undo) -> None:
         if isinstance(record, Customer):
             record = evolve(record, created_at=record.created_at.replace(microsecond=0))
         super()._write(record, undo)
@@ -51,7 +51,7 @@ class LosesMicroseconds(MemoryStorage):
 
 @caught_by("test_the_largest_amounts_come_back_to_the_last_unit")
 class LosesLargeAmounts(MemoryStorage):
-    def _write(self, record: Any, undo: ExitStack) -> None:
+    def _write(self, record: Any, undo: Undo) -> None:
         if isinstance(record, Payment):
             facts = evolve(record.facts, requested=int(float(record.facts.requested)))
             record = evolve(record, facts=facts)
@@ -60,7 +60,7 @@ class LosesLargeAmounts(MemoryStorage):
 
 @caught_by("test_a_later_version_replaces_all_of_the_one_before")
 class UpdatesSomeColumns(MemoryStorage):
-    def _write(self, record: Any, undo: ExitStack) -> None:
+    def _write(self, record: Any, undo: Undo) -> None:
         stored = self._all(type(record)).get((record.merchant_id, record.id))
         if isinstance(stored, Payment):
             record = evolve(record, metadata=stored.metadata)
@@ -69,13 +69,13 @@ class UpdatesSomeColumns(MemoryStorage):
 
 @caught_by("test_what_is_told_of_a_subject_comes_back_equal")
 class DropsDetails(MemoryStorage):
-    def _append(self, event: Any, undo: ExitStack) -> None:
+    def _append(self, event: Any, undo: Undo) -> None:
         super()._append(evolve(event, details=()), undo)
 
 
 @caught_by("test_that_it_was_a_replay_is_never_stored")
 class StoresThatItWasAReplay(MemoryStorage):
-    def _keep(self, receipt: Any, undo: ExitStack) -> None:
+    def _keep(self, receipt: Any, undo: Undo) -> None:
         super()._keep(receipt, undo)
         self._receipts[receipt.merchant_id, receipt.operation_id] = receipt.subject
 
@@ -106,7 +106,7 @@ class ReadsFromACache(MemoryStorage):
 
 @caught_by("test_a_record_whose_version_does_not_follow_is_refused")
 class IgnoresGuards(MemoryStorage):
-    def _write(self, record: Any, undo: ExitStack) -> None:
+    def _write(self, record: Any, undo: Undo) -> None:
         stored = self._all(type(record)).get((record.merchant_id, record.id))
         version = 1 if stored is None else stored.version + 1
         guard = "epoch" if isinstance(record, Operation) else "version"
@@ -115,7 +115,7 @@ class IgnoresGuards(MemoryStorage):
 
 @caught_by("test_a_record_whose_version_does_not_follow_is_refused")
 class LetsVersionsSkip(MemoryStorage):
-    def _write(self, record: Any, undo: ExitStack) -> None:
+    def _write(self, record: Any, undo: Undo) -> None:
         stored = self._all(type(record)).get((record.merchant_id, record.id))
         if stored is not None and record.version > stored.version and hasattr(record, "updated_at"):
             guard = "epoch" if isinstance(record, Operation) else "version"
@@ -125,13 +125,13 @@ class LetsVersionsSkip(MemoryStorage):
 
 @caught_by("test_a_removed_record_is_gone")
 class IgnoresRemovals(MemoryStorage):
-    def _remove(self, record: Any, undo: ExitStack) -> None:
+    def _remove(self, record: Any, undo: Undo) -> None:
         pass
 
 
 @caught_by("test_a_removed_record_is_gone")
 class RemovesFromGetAlone(MemoryStorage):
-    def _remove(self, record: Any, undo: ExitStack) -> None:
+    def _remove(self, record: Any, undo: Undo) -> None:
         vars(self).setdefault("gone", set()).add(record.id)
 
     def get(self, merchant_id: str, kind: Any, record_id: str) -> Any:
@@ -141,7 +141,7 @@ class RemovesFromGetAlone(MemoryStorage):
 
 @caught_by("test_a_removed_record_can_be_written_again")
 class NeverForgetsAnId(MemoryStorage):
-    def _write(self, record: Any, undo: ExitStack) -> None:
+    def _write(self, record: Any, undo: Undo) -> None:
         used = vars(self).setdefault("used", set())
         if record.version == 1 and (type(record), record.id) in used:
             raise Conflict("used before")
@@ -151,7 +151,7 @@ class NeverForgetsAnId(MemoryStorage):
 
 @caught_by("test_a_removal_is_refused_unless_it_names_the_stored_version")
 class RemovesWhateverIsStored(MemoryStorage):
-    def _remove(self, record: Any, undo: ExitStack) -> None:
+    def _remove(self, record: Any, undo: Undo) -> None:
         stored = self._all(type(record)).get((record.merchant_id, record.id))
         if stored is not None:
             super()._remove(stored, undo)
@@ -183,8 +183,8 @@ class TakesWhatAnybodyHas(MemoryStorage):
 
 @caught_by("test_a_commit_that_is_refused_leaves_nothing")
 class CommitsAPart(MemoryStorage):
-    def _write(self, record: Any, undo: ExitStack) -> None:
-        with ExitStack() as kept:
+    def _write(self, record: Any, undo: Undo) -> None:
+        with Undo() as kept:
             super()._write(record, kept)
             kept.pop_all()
 
@@ -200,8 +200,8 @@ class TellsEventsBeforeTheyHappen(MemoryStorage):
 
 @caught_by("test_a_commit_that_is_refused_leaves_nothing")
 class FreesClaimsTooSoon(MemoryStorage):
-    def _release(self, stored: Any, undo: ExitStack) -> None:
-        with ExitStack() as kept:
+    def _release(self, stored: Any, undo: Undo) -> None:
+        with Undo() as kept:
             super()._release(stored, kept)
             kept.pop_all()
 
@@ -211,7 +211,7 @@ class FreesClaimsTooSoon(MemoryStorage):
 
 @caught_by("test_an_idempotency_key_leads_to_its_operation")
 class FindsTheFirstVersionByKey(MemoryStorage):
-    def _claim(self, record: Any, undo: ExitStack) -> None:
+    def _claim(self, record: Any, undo: Undo) -> None:
         super()._claim(record, undo)
         if isinstance(record, Operation):
             vars(self).setdefault("firsts", {}).setdefault(record.idempotency_key, record)
@@ -222,14 +222,14 @@ class FindsTheFirstVersionByKey(MemoryStorage):
 
 @caught_by("test_an_idempotency_key_is_claimed_once")
 class LetsKeysBeClaimedTwice(MemoryStorage):
-    def _claim(self, record: Any, undo: ExitStack) -> None:
+    def _claim(self, record: Any, undo: Undo) -> None:
         if not isinstance(record, Operation):
             super()._claim(record, undo)
 
 
 @caught_by("test_merchants_do_not_share_idempotency_keys")
 class SharesKeys(MemoryStorage):
-    def _claim(self, record: Any, undo: ExitStack) -> None:
+    def _claim(self, record: Any, undo: Undo) -> None:
         super()._claim(record, undo)
         everybodys = [claim for claim in self._claims if claim[0] is Operation]
         if len(everybodys) != len({claim[2] for claim in everybodys}):
@@ -251,14 +251,14 @@ class LooksAtEveryCustomer(MemoryStorage):
 
 @caught_by("test_a_customer_has_a_fingerprint_once")
 class LetsFingerprintsBeTakenTwice(MemoryStorage):
-    def _claim(self, record: Any, undo: ExitStack) -> None:
+    def _claim(self, record: Any, undo: Undo) -> None:
         if not isinstance(record, PaymentMethod):
             super()._claim(record, undo)
 
 
 @caught_by("test_customers_and_merchants_do_not_share_fingerprints")
 class SharesFingerprints(MemoryStorage):
-    def _claim(self, record: Any, undo: ExitStack) -> None:
+    def _claim(self, record: Any, undo: Undo) -> None:
         super()._claim(record, undo)
         everybodys = [claim for claim in self._claims if claim[0] is PaymentMethod]
         if len(everybodys) != len({(claim[1], claim[3]) for claim in everybodys}):
@@ -267,7 +267,7 @@ class SharesFingerprints(MemoryStorage):
 
 @caught_by("test_without_a_customer_or_a_fingerprint_nothing_is_unique")
 class TakesNobodyForACustomer(MemoryStorage):
-    def _write(self, record: Any, undo: ExitStack) -> None:
+    def _write(self, record: Any, undo: Undo) -> None:
         alike = [
             method
             for method in self._all(PaymentMethod).values()
@@ -281,21 +281,21 @@ class TakesNobodyForACustomer(MemoryStorage):
 
 @caught_by("test_a_fingerprint_that_is_given_up_is_free_again")
 class KeepsFingerprintsTaken(MemoryStorage):
-    def _release(self, stored: Any, undo: ExitStack) -> None:
+    def _release(self, stored: Any, undo: Undo) -> None:
         if not isinstance(stored, PaymentMethod):
             super()._release(stored, undo)
 
 
 @caught_by("test_an_event_number_is_taken_once_for_each_subject_and_merchant")
 class TakesAnEventTwice(MemoryStorage):
-    def _append(self, event: Any, undo: ExitStack) -> None:
+    def _append(self, event: Any, undo: Undo) -> None:
         self._events.get((event.merchant_id, event.subject_id), {}).pop(event.number, None)
         super()._append(event, undo)
 
 
 @caught_by("test_an_event_number_is_taken_once_for_each_subject_and_merchant")
 class NumbersEventsAcrossMerchants(MemoryStorage):
-    def _append(self, event: Any, undo: ExitStack) -> None:
+    def _append(self, event: Any, undo: Undo) -> None:
         if any((place[1:]) == (event.subject_id, event.number) for place in self._outbox):
             raise Conflict("taken")
         super()._append(event, undo)
@@ -303,7 +303,7 @@ class NumbersEventsAcrossMerchants(MemoryStorage):
 
 @caught_by("test_a_line_is_posted_once_for_each_event_subject_and_merchant")
 class PostsALineTwice(MemoryStorage):
-    def _post(self, posting: Any, undo: ExitStack) -> None:
+    def _post(self, posting: Any, undo: Undo) -> None:
         book = self._postings.get((posting.merchant_id, posting.subject_id), {})
         book.pop((posting.event_number, posting.line), None)
         super()._post(posting, undo)
@@ -567,7 +567,7 @@ class DropsFromTheOutbox(MemoryStorage):
 
 @caught_by("test_a_receipt_tells_what_was_told_until_a_later_one_replaces_it")
 class KeepsTheFirstReceipt(MemoryStorage):
-    def _keep(self, receipt: Any, undo: ExitStack) -> None:
+    def _keep(self, receipt: Any, undo: Undo) -> None:
         if (receipt.merchant_id, receipt.operation_id) not in self._receipts:
             super()._keep(receipt, undo)
 
@@ -646,7 +646,7 @@ class CountsWhatDoesNotMatch(MemoryStorage):
 
 @caught_by("test_an_audit_entry_comes_back_equal")
 class DropsWhatAnEntryTells(MemoryStorage):
-    def _note(self, entry: Any, undo: ExitStack) -> None:
+    def _note(self, entry: Any, undo: Undo) -> None:
         super()._note(evolve(entry, origin=None), undo)
 
 
@@ -660,7 +660,7 @@ class TellsEntriesAsTheyCame(MemoryStorage):
 
 @caught_by("test_an_audit_entry_is_written_once")
 class LetsAnEntryBeReplaced(MemoryStorage):
-    def _note(self, entry: Any, undo: ExitStack) -> None:
+    def _note(self, entry: Any, undo: Undo) -> None:
         self._audit.get(entry.merchant_id, {}).pop(entry.id, None)
         super()._note(entry, undo)
 
@@ -674,14 +674,14 @@ class BeginsWithALink(MemoryStorage):
 
 @caught_by("test_each_commit_moves_the_chains_it_adds_to_by_one_link")
 class LinksTheJournalAlone(MemoryStorage):
-    def _link(self, merchant_id: str, chain: Any, body: bytes, undo: ExitStack) -> None:
+    def _link(self, merchant_id: str, chain: Any, body: bytes, undo: Undo) -> None:
         if chain is Chain.JOURNAL:
             super()._link(merchant_id, chain, body, undo)
 
 
 @caught_by("test_another_merchants_commit_moves_no_chain_of_mine")
 class LinksEverybodyTogether(MemoryStorage):
-    def _link(self, merchant_id: str, chain: Any, body: bytes, undo: ExitStack) -> None:
+    def _link(self, merchant_id: str, chain: Any, body: bytes, undo: Undo) -> None:
         super()._link("everybody", chain, body, undo)
 
     def _head(self, merchant_id: str, chain: Any) -> ChainHead:
@@ -695,7 +695,7 @@ class LinksWhatIsRefused(MemoryStorage):
             super().commit(changes)
         except Conflict:
             for chain, body in bodies(marks_of(changes)):
-                self._link(changes.merchant_id, chain, body, ExitStack())
+                self._link(changes.merchant_id, chain, body, Undo())
             raise
 
 

@@ -77,3 +77,9 @@ class Changes:
     postings: tuple[Posting, ...] = ()
     receipts: tuple[Receipt, ...] = ()
     audit: tuple[AuditEntry, ...] = ()
+
+    @property
+    def destroys(self) -> bool:
+        """Whether something has to be gone to the last trace once this is committed."""
+        erased = (getattr(record, "erased_at", None) for record in self.records)
+        return bool(self.removed) or any(at is not None for at in erased)

@@ -186,6 +186,8 @@ def forbidden_by_network(
         hard_is_final: whether a hard decline ends it for good.
     """
     before = tuple(declined)
+    if not before:
+        return None
     if hard_is_final and any(o.decline and o.decline.kind is DeclineKind.HARD for o in before):
         return _HARD
     newest_first = sorted(

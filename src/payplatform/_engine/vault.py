@@ -130,11 +130,12 @@ class Vault:
             VaultError: as `seal`.
         """
         ring = self._ring(merchant_id)
+        fingerprint_key = ring.newest(KeyPurpose.FINGERPRINT)
         return Prepared(
             sealed=self._sealed(ring, card, postal_code),
             fingerprints=self._fingerprints(ring, card.number),
-            fingerprint_version=ring.newest(KeyPurpose.FINGERPRINT).key_version,
-            keys=(ring.newest(KeyPurpose.DATA), ring.newest(KeyPurpose.FINGERPRINT)),
+            fingerprint_version=fingerprint_key.key_version,
+            keys=(ring.newest(KeyPurpose.DATA), fingerprint_key),
         )
 
     def reseal(self, sealed: SealedCard) -> tuple[SealedCard, WrappedKey]:

@@ -180,22 +180,7 @@ class AsyncPayPlatform(AsyncRoom[PayPlatform]):
 
 
 class AsyncMerchantClient(AsyncRoom[MerchantClient]):
-    """One merchant's part of the platform: `MerchantClient`, awaited.
-
-    Attributes:
-        id: the merchant's, `mer_...`.
-        customers: who pays.
-        payment_methods: the cards they keep.
-        payments: taking money and giving it back.
-        operations: the requests to the bank.
-        notices: what the bank has told of them on its own.
-        vault: the keys that its cards are under, and taking the cards elsewhere.
-        disputes: what cardholders dispute, and what to say to it.
-        payouts: the merchant's own money on its way to the merchant's own bank.
-        ledger: the books: what every account shows, and why.
-        journal: whether what is stored is what was written.
-        audit: who did what with cards and books.
-    """
+    """One merchant's part of the platform: the rooms of `MerchantClient`, each awaited."""
 
     def __init__(self, client: MerchantClient, threads: Threads) -> None:
         super().__init__(client, threads)

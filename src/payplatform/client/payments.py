@@ -547,8 +547,11 @@ def _id(payment_id: str) -> str:
     return clean_id(payment_id, prefix="pay", field="payment_id")
 
 
+_INITIATORS = tuple(Initiator)
+
+
 def _initiator(value: object) -> Initiator:
-    if isinstance(value, str) and value in tuple(Initiator):
+    if isinstance(value, str) and value in _INITIATORS:
         return Initiator(value)
     raise InvalidRequest(
         'initiated_by must be "customer" or "merchant"',

@@ -566,9 +566,11 @@ def _wrong(field: str, rule: str) -> InvalidRequest:
 
 
 def _typeid_maker() -> Callable[[str], str]:
-    from typeid import TypeID
+    from typeid.base32 import encode
+    from uuid_utils import uuid7
 
-    return lambda prefix: str(TypeID(prefix=prefix))
+    # What `TypeID(prefix)` gives as text, which makes three times as much work of it.
+    return lambda prefix: f"{prefix}_{encode(uuid7().bytes)}"
 
 
 def _a_path(path_or_url: object, *, field: str = "path_or_url") -> str:

@@ -66,7 +66,7 @@ class Work:
 def work_of(changes: Changes) -> Work:
     """What it takes to write changes."""
     steps = tuple(_steps(changes))
-    return linked(changes.merchant_id, steps, must_scrub=_forgets(changes))
+    return linked(changes.merchant_id, steps, must_scrub=changes.destroys)
 
 
 def linked(merchant_id: str, steps: Sequence[Step], *, must_scrub: bool = False) -> Work:
@@ -292,9 +292,3 @@ def _added(layout: Layout[Any], statement: str, value: Any) -> Step:
 
 def _name(record: Record) -> str:
     return f"{RECORDS[type(record)].table} {record.id}"
-
-
-def _forgets(changes: Changes) -> bool:
-    """Whether something has to be gone from the disk once this is committed."""
-    erased = (getattr(record, "erased_at", None) for record in changes.records)
-    return bool(changes.removed) or any(at is not None for at in erased)

@@ -9,13 +9,12 @@ each of its steps before it lets go of it. Values are immutable, so they go in a
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from datetime import datetime
 from itertools import islice
 from threading import Lock
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from attrs import evolve
 
@@ -27,7 +26,7 @@ from payplatform._domain.ledger import Account, PlaceInBooks, Posting
 from payplatform._domain.notices import Notice
 from payplatform._domain.operations import Operation
 from payplatform._domain.payments import Payment
-from payplatform._domain.payouts import Payout, PayoutPlan
+from payplatform._domain.payouts import PayoutPlan
 from payplatform._domain.records import Merchant, PaymentMethod
 from payplatform.errors import Conflict
 from payplatform.ports import (
@@ -56,13 +55,67 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
+class Undo:
+    """Takes back what a commit has done so far, the last of it first, unless it is to stay.
+
+    An `ExitStack` would do the same, and take longer than what is to be taken back.
+    """
+
+    __slots__ = ("_steps",)
+
+    def __init__(self) -> None:
+        self._steps: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+
+    def callback(self, step: Callable[..., object], *given: Any) -> None:
+        """Note what takes back something that is done next, or was done just now."""
+        self._steps.append((step, given))
+
+    def pop_all(self) -> None:
+        """Let all of it stay."""
+        self._steps.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        while self._steps:
+            step, given = self._steps.pop()
+            step(*given)
+
+
+class _Ids:
+    """Ids of one kind. Those that come at random, as tokens do, are sorted once they are asked for.
+
+    To put each into its place would take the longer the more there are.
+    """
+
+    __slots__ = ("_are_sorted", "_ids")
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []
+        self._are_sorted = True
+
+    def add(self, record_id: str) -> None:
+        self._are_sorted = self._are_sorted and (not self._ids or self._ids[-1] < record_id)
+        self._ids.append(record_id)
+
+    def remove(self, record_id: str) -> None:
+        self._ids.remove(record_id)
+
+    def in_order(self) -> Sequence[str]:
+        if not self._are_sorted:
+            self._ids.sort()
+            self._are_sorted = True
+        return self._ids
+
+
 class MemoryStorage:
     """Keeps everything in this process and nothing beyond it. See `ports.Storage`."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._records: dict[type, dict[tuple[str, str], Any]] = {}
-        self._ids: dict[tuple[type, str], list[str]] = {}
+        self._ids: dict[tuple[type, str], _Ids] = {}
         self._claims: dict[tuple[Any, ...], str] = {}
         self._events: dict[tuple[str, str], dict[int, Event]] = {}
         self._postings: dict[tuple[str, str], dict[tuple[int, int], Posting]] = {}
@@ -71,6 +124,7 @@ class MemoryStorage:
         self._outbox: dict[tuple[str, str, int], Event] = {}
         self._audit: dict[str, dict[str, AuditEntry]] = {}
         self._links: dict[tuple[str, Chain], list[Link]] = {}
+        self._unlinked: dict[str, deque[Changes]] = {}
 
     def get(self, merchant_id: str, kind: type[R], record_id: str) -> R | None:
         with self._lock:
@@ -183,12 +237,14 @@ class MemoryStorage:
 
     def head(self, merchant_id: str, chain: Chain) -> ChainHead:
         with self._lock:
+            self._link_what_waits(merchant_id)
             return self._head(merchant_id, chain)
 
     def verify(
         self, merchant_id: str, chain: Chain, expected_head: ChainHead | None = None
     ) -> ChainReport:
         with self._lock:
+            self._link_what_waits(merchant_id)
             return look_through(
                 chain,
                 merchant_id,
@@ -221,7 +277,7 @@ class MemoryStorage:
         return ()
 
     def commit(self, changes: Changes) -> None:
-        with self._lock, ExitStack() as undo:
+        with self._lock, Undo() as undo:
             for record in changes.needed:
                 self._stored(record)
             for record in changes.removed:
@@ -236,8 +292,7 @@ class MemoryStorage:
                 self._keep(receipt, undo)
             for entry in changes.audit:
                 self._note(entry, undo)
-            for chain, body in bodies(marks_of(changes)):
-                self._link(changes.merchant_id, chain, body, undo)
+            self._join(changes, undo)
             undo.pop_all()
 
     def describe(self) -> Mapping[str, str]:
@@ -259,7 +314,8 @@ class MemoryStorage:
         return [record for *_, record in sorted(due, key=lambda row: row[:3])[:limit]]
 
     def _newest_first(self, merchant_id: str, kind: type[R], before: str | None) -> Iterator[R]:
-        ids = self._ids.get((kind, merchant_id), [])
+        known = self._ids.get((kind, merchant_id))
+        ids = () if known is None else known.in_order()
         end = len(ids) if before is None else bisect_left(ids, before)
         records = self._all(kind)
         for at in range(end - 1, -1, -1):
@@ -270,7 +326,7 @@ class MemoryStorage:
         record_id = self._claims.get((kind, *claim))
         return None if record_id is None else self._all(kind)[merchant_id, record_id]
 
-    def _write(self, record: Record, undo: ExitStack) -> None:
+    def _write(self, record: Record, undo: Undo) -> None:
         kind, key = type(record), (record.merchant_id, record.id)
         stored = self._all(kind).get(key)
         if record.version != (1 if stored is None else stored.version + 1):
@@ -278,17 +334,17 @@ class MemoryStorage:
         self._release(stored, undo)
         self._claim(record, undo)
         if stored is None:
-            ids = self._ids.setdefault((kind, record.merchant_id), [])
-            insort(ids, record.id)
+            ids = self._ids.setdefault((kind, record.merchant_id), _Ids())
+            ids.add(record.id)
             undo.callback(ids.remove, record.id)
         _put(self._all(kind), key, _as_stored(record), undo)
 
-    def _remove(self, record: Record, undo: ExitStack) -> None:
+    def _remove(self, record: Record, undo: Undo) -> None:
         kind, key = type(record), (record.merchant_id, record.id)
         self._release(self._stored(record), undo)
         ids = self._ids[kind, record.merchant_id]
         ids.remove(record.id)
-        undo.callback(insort, ids, record.id)
+        undo.callback(ids.add, record.id)
         _take(self._all(kind), key, undo)
 
     def _stored(self, record: Record) -> Record:
@@ -299,17 +355,17 @@ class MemoryStorage:
             raise Conflict(f"{kind.__name__} {record.id} has been changed by somebody else")
         return stored
 
-    def _claim(self, record: Record, undo: ExitStack) -> None:
+    def _claim(self, record: Record, undo: Undo) -> None:
         for claim in _claims_of(record):
             if claim in self._claims:
                 raise Conflict(f"{type(record).__name__} {record.id}: another one has its place")
             _put(self._claims, claim, record.id, undo)
 
-    def _release(self, stored: Record | None, undo: ExitStack) -> None:
+    def _release(self, stored: Record | None, undo: Undo) -> None:
         for claim in () if stored is None else _claims_of(stored):
             _take(self._claims, claim, undo)
 
-    def _append(self, event: Event, undo: ExitStack) -> None:
+    def _append(self, event: Event, undo: Undo) -> None:
         history = self._events.setdefault((event.merchant_id, event.subject_id), {})
         if event.number in history:
             raise Conflict(f"{event.subject_id} has an event {event.number} already")
@@ -317,7 +373,7 @@ class MemoryStorage:
         place = (event.merchant_id, event.subject_id, event.number)
         _put(self._outbox, place, event, undo)
 
-    def _post(self, posting: Posting, undo: ExitStack) -> None:
+    def _post(self, posting: Posting, undo: Undo) -> None:
         book = self._postings.setdefault((posting.merchant_id, posting.subject_id), {})
         place = (posting.event_number, posting.line)
         if place in book:
@@ -327,17 +383,42 @@ class MemoryStorage:
         insort(places, posting.place)
         undo.callback(places.remove, posting.place)
 
-    def _keep(self, receipt: Receipt, undo: ExitStack) -> None:
+    def _keep(self, receipt: Receipt, undo: Undo) -> None:
         place = (receipt.merchant_id, receipt.operation_id)
         _put(self._receipts, place, _as_stored(receipt.subject), undo)
 
-    def _note(self, entry: AuditEntry, undo: ExitStack) -> None:
+    def _note(self, entry: AuditEntry, undo: Undo) -> None:
         trail = self._audit.setdefault(entry.merchant_id, {})
         if entry.id in trail:
             raise Conflict(f"there is an audit entry {entry.id} already")
         _put(trail, entry.id, entry, undo)
 
-    def _link(self, merchant_id: str, chain: Chain, body: bytes, undo: ExitStack) -> None:
+    def _join(self, changes: Changes, undo: Undo) -> None:
+        """Have the chains know of a commit: once they are asked for, for it will be the same then.
+
+        What is destroyed may not wait with the commits that wrote it: then all are linked at once.
+        """
+        if changes.destroys:
+            self._link_what_waits(changes.merchant_id)
+            self._link_all(changes, undo)
+        else:
+            waiting = self._unlinked.setdefault(changes.merchant_id, deque())
+            waiting.append(changes)
+            undo.callback(waiting.pop)
+
+    def _link_what_waits(self, merchant_id: str) -> None:
+        waiting = self._unlinked.get(merchant_id)
+        while waiting:
+            with Undo() as undo:
+                self._link_all(waiting[0], undo)
+                waiting.popleft()
+                undo.pop_all()
+
+    def _link_all(self, changes: Changes, undo: Undo) -> None:
+        for chain, body in bodies(marks_of(changes)):
+            self._link(changes.merchant_id, chain, body, undo)
+
+    def _link(self, merchant_id: str, chain: Chain, body: bytes, undo: Undo) -> None:
         links = self._links.setdefault((merchant_id, chain), [])
         links.append(next_link(chain, merchant_id, self._head(merchant_id, chain), body))
         undo.callback(links.pop)
@@ -372,7 +453,7 @@ class MemoryStorage:
         )
 
 
-def _put(mapping: dict[K, V], key: K, value: V, undo: ExitStack) -> None:
+def _put(mapping: dict[K, V], key: K, value: V, undo: Undo) -> None:
     if key in mapping:
         undo.callback(mapping.__setitem__, key, mapping[key])
     else:
@@ -380,14 +461,14 @@ def _put(mapping: dict[K, V], key: K, value: V, undo: ExitStack) -> None:
     mapping[key] = value
 
 
-def _take(mapping: dict[K, V], key: K, undo: ExitStack) -> None:
+def _take(mapping: dict[K, V], key: K, undo: Undo) -> None:
     undo.callback(mapping.__setitem__, key, mapping[key])
     del mapping[key]
 
 
 def _as_stored(record: V) -> V:
-    if isinstance(record, Payment | PaymentMethod | Payout) and record.replayed:
-        return cast("V", evolve(record, replayed=False))
+    if getattr(record, "replayed", False):
+        return cast("V", evolve(cast("Any", record), replayed=False))
     return record
 
 

@@ -6,7 +6,6 @@ Law of this file: each is one that a person could make: about payouts, reports, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
 from typing import Any, Final
 
 from payplatform._domain import decisions, dispute_steps, matching
@@ -17,16 +16,16 @@ from payplatform._domain.payouts import Payout, PayoutPlan, PayoutStatus
 from payplatform._domain.settlements import Settlement
 from payplatform._engine import disputes
 from payplatform.banks import simulated
-from payplatform.storage.memory import MemoryStorage, _put
+from payplatform.storage.memory import MemoryStorage, Undo, _put
 from payplatform.testing.simulate.planting import Mutant
 
 _write = MemoryStorage._write  # noqa: SLF001  # a defect is planted where it would be made
 
 
-def _write_any(kind: type[Any]) -> Callable[[Any, Any, ExitStack], None]:
+def _write_any(kind: type[Any]) -> Callable[[Any, Any, Undo], None]:
     """A store that takes records of a kind whatever version their writer has read."""
 
-    def write(self: Any, record: Any, undo: ExitStack) -> None:
+    def write(self: Any, record: Any, undo: Undo) -> None:
         if isinstance(record, kind):
             _put(self._all(kind), (record.merchant_id, record.id), record, undo)
         else:

@@ -7,7 +7,6 @@ one pass would let the real one pass.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any, Final
 
@@ -30,7 +29,7 @@ from payplatform._engine.flow import Flow
 from payplatform._engine.recovery import Recovery
 from payplatform.errors import BankUnavailable, CommitUncertain, Conflict
 from payplatform.storage import _opening
-from payplatform.storage.memory import MemoryStorage, _put
+from payplatform.storage.memory import MemoryStorage, Undo, _put
 from payplatform.testing.simulate.book_mutants import BOOK_MUTANTS
 from payplatform.testing.simulate.planting import Mutant
 from payplatform.testing.simulate.world import card_named
@@ -41,7 +40,7 @@ _write = MemoryStorage._write  # noqa: SLF001  # a defect is planted where it wo
 _append = MemoryStorage._append  # noqa: SLF001  # as above
 
 
-def _write_any_epoch(self: Any, record: Any, undo: ExitStack) -> None:
+def _write_any_epoch(self: Any, record: Any, undo: Undo) -> None:
     stored = self._all(type(record)).get((record.merchant_id, record.id))
     if isinstance(record, Operation) and stored is not None:
         _put(self._all(Operation), (record.merchant_id, record.id), record, undo)
@@ -52,7 +51,7 @@ def _write_any_epoch(self: Any, record: Any, undo: ExitStack) -> None:
 def _commit_in_part(self: Any, changes: Changes) -> None:
     """What was written before a guard fails stays."""
     with self._lock:
-        kept = ExitStack()
+        kept = Undo()
         for write, things in (
             (self._remove, changes.removed),
             (self._write, changes.records),
@@ -64,7 +63,7 @@ def _commit_in_part(self: Any, changes: Changes) -> None:
                 write(thing, kept)
 
 
-def _append_unpublished(self: Any, event: Any, undo: ExitStack) -> None:
+def _append_unpublished(self: Any, event: Any, undo: Undo) -> None:
     _append(self, event, undo)
     if event.type.endswith(".in_doubt"):
         self._outbox.pop((event.merchant_id, event.subject_id, event.number))
