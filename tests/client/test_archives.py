@@ -406,6 +406,9 @@ def test_without_the_archive_the_rest_is_verified_and_the_archived_is_counted(ti
     assert (report.archived, report.archives) == (2, ("old.db",))
     assert report.rows + report.archived + report.unvouched == whole.rows
     assert (whole.archived, whole.unvouched, whole.archives) == (0, 0, ())
+    entries = till.shop.audit.verify()
+    assert entries.ok
+    assert (entries.archived, entries.unvouched, entries.archives) == (0, 1, ("old.db",))
 
 
 def test_without_the_archive_the_doctor_counts_what_it_could_not_compare(till: Till) -> None:

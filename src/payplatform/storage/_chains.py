@@ -330,7 +330,7 @@ class _Comparison:
                 self.away.setdefault(row.subject_id, []).append(row.numbers)
             else:
                 self._compare(row, head.number + 1)
-        self._look_for_the_rest(head.number + 1)
+        self._look_for_the_rest()
         if self.broken:
             raise _Broken(*min(self.broken))
         return ChainReport(
@@ -352,21 +352,14 @@ class _Comparison:
         elif known != mark or not row.is_as_written:
             self.broken.append((link, f"{table} {place}", "it is not what was written"))
 
-    def _look_for_the_rest(self, after_all: int) -> None:
-        """Of what was not found, only events that are away may be missing; and all these were."""
-        excused = Counter[str]()
+    def _look_for_the_rest(self) -> None:
+        """Of what was not found, nothing may be missing but events that are away."""
         for (table, place), (link, known) in self.vouched.items():
-            subject_id, _, number = place.partition(" ")
-            if table == EVENTS.table and self._is_away(subject_id, number):
-                excused[subject_id] += known is not None
-            elif known is not None:
+            is_away = table == EVENTS.table and self._is_away(*place.rsplit(" ", 1))
+            if known is not None and not is_away:
                 self.broken.append((link, f"{table} {place}", "it was written, and is gone"))
-        for subject_id, ranges in self.away.items():
-            numbers = sum(map(len, ranges))
-            self.counts["archived"] += numbers
-            if self.is_whole and numbers != excused[subject_id]:
-                place = f"{EVENTS.table} {subject_id} {ranges[-1][-1]}"
-                self.broken.append((after_all, place, _UNWRITTEN))
+        away = (numbers for ranges in self.away.values() for numbers in ranges)
+        self.counts["archived"] = sum(map(len, away))
 
     def _is_away(self, subject_id: str, number: str) -> bool:
         """Whether an event that a link names has left: then a later link names the note, too."""
