@@ -272,14 +272,23 @@ class _Thread:
             self._woken.notify()
 
     def _work(self) -> None:
-        while (step := self._next()) is not None:
-            call, *answer = step
-            stack = call.stack or call.begin()
-            ask = stack.switch(*answer)
-            if stack.dead:
-                self._end(call)
-            else:
-                self._have_asked(call, ask)
+        # Each step has a frame of its own: nothing of a call stays with a thread that waits.
+        while self._goes_on():
+            continue
+
+    def _goes_on(self) -> bool:
+        """Take the next step; whether there was one."""
+        step = self._next()
+        if step is None:
+            return False
+        call, *answer = step
+        stack = call.stack or call.begin()
+        ask = stack.switch(*answer)
+        if stack.dead:
+            self._end(call)
+        else:
+            self._have_asked(call, ask)
+        return True
 
     def _next(self) -> _Step | None:
         """What can go on comes before what is new; None when there will be nothing any more."""
