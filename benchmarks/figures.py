@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sqlite3
 import subprocess
@@ -15,8 +16,8 @@ from pathlib import Path
 from attrs import field, frozen
 
 from benchmarks import floors
-from benchmarks.measuring import Contestant, Do, Result, in_turns
-from benchmarks.shops import Shop
+from benchmarks.measuring import AsyncContestant, Contestant, Do, ProcessorOf, Result, in_turns
+from benchmarks.shops import AsyncShop, Shop
 from payplatform import Card
 from payplatform.storage.memory import MemoryStorage
 from payplatform.storage.sqlite import SQLiteStorage
@@ -173,6 +174,41 @@ def slow_bank(folder: Path, rounds: int, *, threads: int, latency_s: float) -> F
     )
 
 
+def slow_bank_async(
+    folder: Path, rounds: int, *, tasks: int, latency_s: float, waves: int = 4
+) -> Figure:
+    """Charges of many tasks of one event loop behind a slow bank.
+
+    So many could wait that the processor is the limit and not the latency: the lower one counts. It
+    is what a charge costs a single thread that waits for nobody and shares its commits with nobody.
+    """
+    shop = asyncio.run(AsyncShop.opened(_store(folder / "async.db"), latency_s=latency_s))
+    alone = Shop(_store(folder / "alone.db"))
+    charges: Do = lambda number: alone.charge(f"key-{number}")  # noqa: E731  # one of a row
+    at_once = tasks * waves
+    contestants = [
+        AsyncContestant(
+            "latency alone", lambda _: lambda _: asyncio.sleep(latency_s), tasks, at_once
+        ),
+        ProcessorOf(
+            "the processor alone",
+            Contestant("one thread", lambda _: charges, 1, max(tasks // 4, 1)),
+        ),
+        AsyncContestant(OURS, lambda _: lambda n: shop.charge(f"key-{n}"), tasks, at_once),
+    ]
+    results = in_turns(contestants, rounds=rounds)
+    limit = min(results.values(), key=lambda result: (result.name == OURS, result.rate))
+    return Figure(
+        name=f"charge, {tasks:,} tasks, a bank of {latency_s * 1000:.0f} ms",
+        results=results,
+        targets=[Target(floor=limit.name, part=0.9)],
+    )
+
+
+def _store(file: Path) -> SQLiteStorage:
+    return SQLiteStorage(file, busy_timeout_s=_BUSY_S)
+
+
 def tokenize(folder: Path, rounds: int) -> Figure:
     """Cards replaced by tokens, in memory."""
     del folder
@@ -234,6 +270,7 @@ FIGURES: Mapping[str, Callable[[Path, int], Figure]] = {
     "threads-32": partial(many_threads, threads=32),
     "threads-64": partial(many_threads, threads=64),
     "slow-bank": partial(slow_bank, threads=64, latency_s=0.05),
+    "async-1000": partial(slow_bank_async, tasks=1_000, latency_s=0.05),
     "tokenize": tokenize,
     "import": imported,
 }

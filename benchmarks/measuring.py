@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import sqlite3
@@ -9,15 +10,18 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Protocol
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 Do = Callable[[int], object]
 """Does one thing; it is told its number, which is never the same twice."""
+
+AwaitedDo = Callable[[int], Awaitable[object]]
+"""The same, to be awaited."""
 
 
 @frozen
@@ -96,6 +100,61 @@ class Contestant:
         if len(took_s) != len(numbers):
             raise RuntimeError(f"{self.name}: a thread has failed")
         return Round(took_s, in_all_s, processor_s)
+
+
+@frozen
+class AsyncContestant:
+    """Something to be measured that is awaited, by many tasks of one event loop.
+
+    Attributes:
+        begin: is told the numbers of a round before it begins, and gives what is to be measured.
+        tasks: how many do it at once.
+        at_once: how many things are done in a round.
+    """
+
+    name: str
+    begin: Callable[[range], AwaitedDo]
+    tasks: int
+    at_once: int
+
+    def round(self, numbers: range) -> Round:
+        """Do as many as there are numbers, and measure each."""
+        return asyncio.run(self._round(numbers))
+
+    async def _round(self, numbers: range) -> Round:
+        do = self.begin(numbers)
+        took_s: list[float] = []
+
+        async def work(mine: range) -> None:
+            for number in mine:
+                began = time.perf_counter()
+                await do(number)
+                took_s.append(time.perf_counter() - began)
+
+        began, worked = time.perf_counter(), time.process_time()
+        async with asyncio.TaskGroup() as group:
+            for at in range(self.tasks):
+                group.create_task(work(numbers[at :: self.tasks]))
+        in_all_s, processor_s = time.perf_counter() - began, time.process_time() - worked
+        return Round(took_s, in_all_s, processor_s)
+
+
+@frozen
+class ProcessorOf:
+    """What another would do if it never waited: its rounds last as long as the processor works."""
+
+    name: str
+    other: Racer
+
+    @property
+    def at_once(self) -> int:
+        """As many as the other."""
+        return self.other.at_once
+
+    def round(self, numbers: range) -> Round:
+        """A round of the other, without its waits."""
+        done = self.other.round(numbers)
+        return evolve(done, in_all_s=done.processor_s)
 
 
 @frozen

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Self
 
-from payplatform import Card, MerchantClient, Money, Payment, PayPlatform
+from payplatform import (
+    AsyncMerchantClient,
+    AsyncPayPlatform,
+    Card,
+    MerchantClient,
+    Money,
+    Payment,
+    PayPlatform,
+)
 from payplatform.errors import NotSent, OutcomeUnknown
 from payplatform.keys.local import LocalKeyService
 from payplatform.ports import (
@@ -75,6 +85,29 @@ class QuickBank:
         """Nothing is open."""
 
 
+class AwaitedQuickBank:
+    """A quick bank whose answers are awaited, for `latency_s` seconds."""
+
+    def __init__(self, latency_s: float) -> None:
+        self._bank = QuickBank()
+        self._latency_s = latency_s
+        self.capabilities = self._bank.capabilities
+        self.read_notice = self._bank.read_notice
+        self.describe = self._bank.describe
+
+    async def send(self, request: BankRequest, *, timeout_s: float) -> BankReply:
+        """Approve all of it."""
+        await asyncio.sleep(self._latency_s)
+        return self._bank.send(request, timeout_s=timeout_s)
+
+    async def inquire(self, merchant_id: str, operation_id: str, *, timeout_s: float) -> BankReply:
+        """It knows of nothing."""
+        return self._bank.inquire(merchant_id, operation_id, timeout_s=timeout_s)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
 class Shop:
     """A merchant with one card on file: those that the store has, or new ones."""
 
@@ -110,3 +143,28 @@ class Shop:
         with suppress(OutcomeUnknown):
             self.charge(key)
         self.bank.is_silent = False
+
+
+class AsyncShop:
+    """The same shop on asyncio, behind a bank that is awaited. From `opened`."""
+
+    def __init__(self, pay: AsyncPayPlatform, client: AsyncMerchantClient, card: str) -> None:
+        self.pay = pay
+        self._client = client
+        self._card = card
+
+    @classmethod
+    async def opened(cls, storage: Storage, *, latency_s: float) -> Self:
+        """A merchant with one card on file."""
+        pay = AsyncPayPlatform(
+            storage=storage, bank=AwaitedQuickBank(latency_s), keys=LocalKeyService.ephemeral()
+        )
+        client = await pay.merchant((await pay.merchants.create(name="Acme")).id)
+        card = await client.payment_methods.create(card=Card(_GOOD, "12/40"))
+        return cls(pay, client, card.id)
+
+    async def charge(self, key: str) -> Payment:
+        """One sale under a key of its own."""
+        return await self._client.payments.charge(
+            PRICE, payment_method=self._card, idempotency_key=key
+        )

@@ -13,7 +13,11 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import growth  # noqa: E402  # from the root, where it is no part of a wheel
-from benchmarks.figures import OneFile  # noqa: E402  # as above
+from benchmarks.figures import (  # noqa: E402  # as above
+    OURS,
+    OneFile,
+    slow_bank_async,
+)
 from benchmarks.floors import Template  # noqa: E402  # as above
 from benchmarks.measuring import Result, Round  # noqa: E402  # as above
 
@@ -112,6 +116,18 @@ def test_a_page_of_a_grown_file_is_where_it_is_said_to_be(grown: list[growth.Gro
     assert first[0].id >= grown[-1].id_of(SOME)
     assert oldest in [payment.id for payment in last]
     assert 0 < len(due) < SOME
+
+
+def test_tasks_are_measured_beside_the_lower_of_two_limits(tmp_path: Path) -> None:
+    """Behind a bank that takes long it is the latency, behind one that does not the processor."""
+    for latency_s, limit in ((1.0, "latency alone"), (0.0, "the processor alone")):
+        folder = tmp_path / limit
+        folder.mkdir()
+        figure = slow_bank_async(folder, 1, tasks=4, latency_s=latency_s, waves=1)
+
+        assert set(figure.results) == {"latency alone", "the processor alone", OURS}
+        assert [target.floor for target in figure.targets] == [limit]
+        assert len(figure.results[OURS].rounds[0].took_s) == 4
 
 
 def test_figures_are_shown_and_written(tmp_path: Path) -> None:
