@@ -16,7 +16,15 @@ from pathlib import Path
 from attrs import field, frozen
 
 from benchmarks import floors
-from benchmarks.measuring import AsyncContestant, Contestant, Do, ProcessorOf, Result, in_turns
+from benchmarks.measuring import (
+    AsyncContestant,
+    Contestant,
+    Do,
+    ProcessorOf,
+    Racer,
+    Result,
+    in_turns,
+)
 from benchmarks.shops import AsyncShop, Shop
 from payplatform import Card
 from payplatform.storage.memory import MemoryStorage
@@ -186,7 +194,7 @@ def slow_bank_async(
     alone = Shop(_store(folder / "alone.db"))
     charges: Do = lambda number: alone.charge(f"key-{number}")  # noqa: E731  # one of a row
     at_once = tasks * waves
-    contestants = [
+    contestants: list[Racer] = [
         AsyncContestant(
             "latency alone", lambda _: lambda _: asyncio.sleep(latency_s), tasks, at_once
         ),
