@@ -73,7 +73,6 @@ from payplatform.storage._rows import (
 from payplatform.storage._schema import LATEST
 from payplatform.storage._sharing import Sharing
 from payplatform.storage._transactions import Step, Work, Writer, head, roll_back, work_of
-from payplatform.storage._turns import Turns
 
 _LONGEST_WAIT_S: Final = 3600.0
 _LINKS_AT_ONCE: Final = 500
@@ -136,7 +135,6 @@ class SQLiteStorage:
         self._connections = Connections(self._settings.path, partial(connect, self._settings))
         self._writer = Writer(self._connections, self._settings, chain_key)
         self._sharing = Sharing(self._writer.write)
-        self._reading = Turns()
         self._chain_key = chain_key
         self._archives = Archives(self._connections, self._settings.path, busy_timeout_s, archives)
         self._is_open = True
@@ -447,7 +445,7 @@ class SQLiteStorage:
         return [layout.value_of(row[:end], *(latest or 0 for latest in row[end:])) for row in rows]
 
     def _rows(self, statement: str, parameters: Row) -> list[Row]:
-        with self._connections.mine() as connection, self._reading.mine():
+        with self._connections.mine() as connection:
             try:
                 return connection.execute(statement, parameters).fetchall()
             except RAISED as error:
