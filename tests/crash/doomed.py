@@ -12,7 +12,17 @@ from threading import Lock, Thread
 
 from attrs import frozen
 
-from payplatform import Card, MerchantClient, Money, Payment, PayPlatform, Settings
+from payplatform import (
+    AsyncPayPlatform,
+    Card,
+    MerchantClient,
+    Money,
+    Payment,
+    PayPlatform,
+    Settings,
+)
+from payplatform.banks.simulated import SimulatedBank
+from payplatform.testing import AwaitedBank, blocking
 
 LONGEST_S = 60
 
@@ -47,10 +57,23 @@ def prepare(path: Path) -> None:
         shop.payment_methods.create(card=Card("4242424242424242", "12/40"))
 
 
-def take_payments(path: Path, parent: Connection, first: int, tills: int) -> None:
+def opened(path: Path, face: str) -> PayPlatform:
+    """A platform of that face, to be called as a blocking one."""
+    # What is cut off counts as declined until its fate is known, and all of it is with one card.
+    settings = Settings(limits=())
+    if face == "blocking":
+        return PayPlatform.open(path, settings=settings)
+    bank = AwaitedBank(SimulatedBank(f"{path}.bank"))
+    return blocking(AsyncPayPlatform.open(path, bank=bank, settings=settings))
+
+
+def take_payments(
+    path: Path, parent: Connection, first: int, tills: int, face: str = "blocking"
+) -> None:
     """Take payments until killed, and say before and after each call which one it is.
 
-    Each till is a thread, so that what they commit at the same time is committed together.
+    Each till is a thread, so that what they commit at the same time is committed together; on the
+    async face each call is a task of one event loop.
     """
     signal.alarm(LONGEST_S)
     speaking = Lock()
@@ -59,8 +82,7 @@ def take_payments(path: Path, parent: Connection, first: int, tills: int) -> Non
         with speaking:
             parent.send(message)
 
-    # What is cut off counts as declined until its fate is known, and all of it is with one card.
-    with PayPlatform.open(path, settings=Settings(limits=())) as pay:
+    with opened(path, face) as pay:
         shop = open_shop(pay)
         card = next(iter(shop.payment_methods.list())).id
 

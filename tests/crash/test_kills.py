@@ -29,17 +29,18 @@ from payplatform.cli._bank_books import differences
 KILLS_OF_ONE_FILE = 15
 
 
-@pytest.mark.parametrize("tills", [1, 8])
+@pytest.mark.parametrize(("face", "tills"), [("blocking", 1), ("blocking", 8), ("async", 8)])
 @pytest.mark.parametrize("file", range(how_many(full=20, sample=1)))
 def test_a_killed_process_loses_nothing_that_it_was_told(
-    file: int, tills: int, tmp_path: Path
+    file: int, face: str, tills: int, tmp_path: Path
 ) -> None:
     path = tmp_path / "shop.db"
     prepare(path)
     chance = random.Random(file)  # noqa: S311  # repeatable, not unguessable
     asked, told = set[str](), dict[str, Told]()
     for life in range(KILLS_OF_ONE_FILE):
-        for message in said_until_killed(path, first=life * 10_000, chance=chance, tills=tills):
+        first = life * 10_000
+        for message in said_until_killed(path, first, chance, tills=tills, face=face):
             asked.add(message.key)
             if isinstance(message, Told):
                 told[message.key] = message
@@ -54,11 +55,11 @@ def test_a_killed_process_loses_nothing_that_it_was_told(
 
 
 def said_until_killed(
-    path: Path, first: int, chance: random.Random, tills: int
+    path: Path, first: int, chance: random.Random, *, tills: int, face: str
 ) -> Iterator[Asked | Told]:
     """All that one life of the process says; now and then it dies before it could say a word."""
     mine, its = PROCESSES.Pipe(duplex=False)
-    process = PROCESSES.Process(target=take_payments, args=(path, its, first, tills))
+    process = PROCESSES.Process(target=take_payments, args=(path, its, first, tills, face))
     process.start()
     its.close()
     # As many messages as are drawn, however slow the machine is, and then at any moment.
