@@ -410,6 +410,20 @@ def test_what_is_closed_takes_no_calls() -> None:
     asyncio.run(main())
 
 
+def test_a_bank_that_cannot_be_awaited_is_told_and_not_waited_for() -> None:
+    class Halfway(Gate):
+        def close(self) -> None:  # type: ignore[override]  # it forgot the `async`
+            self.is_closed = True
+
+    async def main() -> None:
+        async with asyncio.timeout(60):
+            shop = await moored(Halfway())
+            with pytest.raises(TypeError):
+                await shop.pay.close()
+
+    asyncio.run(main())
+
+
 def test_a_program_that_ends_meanwhile_has_booked_what_is_unclear(tmp_path: Path) -> None:
     """`asyncio.run` cancels what is left over; nobody awaits the payment or closes the platform."""
     left_over: list[asyncio.Task[Payment]] = []

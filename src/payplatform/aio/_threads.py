@@ -163,7 +163,7 @@ class _Call:
     def ask(self, ask: Ask[Any], go_on: Callable[[_Answer[Any]], object]) -> None:
         """Await something, and go on with what comes of it."""
         # What is cancelled before its first step takes none.
-        self._awaits = self.loop.create_task(ask(), context=self._context)
+        self._awaits = self.loop.create_task(_asked(ask), context=self._context)
         self._awaits.add_done_callback(lambda task: go_on(task.result))
         if self._is_cancelled:
             self._awaits.cancel()
@@ -318,6 +318,11 @@ class _Thread:
     def _go_on(self, call: _Call, answer: _Answer[Any]) -> None:
         with self._crew.lock:
             self.give(call, answer)
+
+
+async def _asked(ask: Ask[R]) -> R:
+    """Whatever goes wrong when it is called goes wrong where it is awaited."""
+    return await ask()
 
 
 def _raised(error: BaseException) -> Any:
