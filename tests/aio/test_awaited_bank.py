@@ -10,6 +10,9 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,7 @@ from payplatform import (
     Payment,
     Settings,
 )
-from payplatform.aio._threads import awaited
+from payplatform.aio._threads import Threads, awaited
 from payplatform.banks.simulated import SimulatedBank
 from payplatform.errors import NotSent, StorageUnavailable
 from payplatform.keys.local import LocalKeyService
@@ -410,18 +413,155 @@ def test_what_is_closed_takes_no_calls() -> None:
     asyncio.run(main())
 
 
-def test_a_bank_that_cannot_be_awaited_is_told_and_not_waited_for() -> None:
+class Shut(MemoryStorage):
+    """A store that knows how often it was closed."""
+
+    closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+        super().close()
+
+
+def test_a_bank_that_cannot_be_awaited_is_told_and_all_else_is_closed() -> None:
     class Halfway(Gate):
         def close(self) -> None:  # type: ignore[override]  # it forgot the `async`
             self.is_closed = True
 
     async def main() -> None:
+        storage = Shut()
         async with asyncio.timeout(60):
-            shop = await moored(Halfway())
+            shop = await moored(Halfway(), storage=storage)
             with pytest.raises(TypeError):
                 await shop.pay.close()
+        assert storage.closed == 1
 
     asyncio.run(main())
+
+
+def test_a_close_that_is_cancelled_while_it_waits_can_be_made_again() -> None:
+    async def main() -> None:
+        gate, storage = Gate(is_open=False), Shut()
+        shop = await moored(gate, storage=storage)
+        charging = asyncio.create_task(shop.charge("key"))
+        await gate.at_the_gate(1)
+        closing = asyncio.create_task(shop.pay.close())
+        await asyncio.sleep(0.01)
+        closing.cancel()
+        await asyncio.wait([closing])
+        assert closing.cancelled()
+        assert storage.closed == 0
+        gate.open()
+        assert (await charging).status == "captured"
+        await shop.pay.close()
+        assert storage.closed == 1
+
+    asyncio.run(main())
+
+
+def test_two_who_close_at_once_are_both_told_that_it_is_closed() -> None:
+    async def main() -> None:
+        storage = Shut()
+        shop = await moored(Gate(), storage=storage)
+        await asyncio.gather(shop.pay.close(), shop.pay.close())
+        assert storage.closed == 1
+
+    asyncio.run(main())
+
+
+def test_where_no_thread_can_begin_a_call_says_so_and_close_waits_for_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_more(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        pay = AsyncPayPlatform.sandbox()
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", no_more)
+            with pytest.raises(RuntimeError, match="new thread"):
+                await pay.merchants.create(name="Acme")
+        async with asyncio.timeout(60):
+            await pay.close()
+
+    asyncio.run(main())
+
+
+def test_what_a_bank_raised_is_forgotten_with_the_call() -> None:
+    """Its traceback has the request, and with it the card: no collector is to be waited for."""
+    raised: list[weakref.ref[Exception]] = []
+
+    class Broken(Exception):
+        pass
+
+    class Breaking(Gate):
+        async def send(self, request: BankRequest, *, timeout_s: float) -> BankReply:
+            await super().inquire("", request.operation_id, timeout_s=timeout_s)
+            error = Broken()
+            raised.append(weakref.ref(error))
+            try:
+                raise error
+            finally:
+                del error
+
+    async def main() -> None:
+        async with quay(Breaking()) as shop:
+            with suppress(OutcomeUnknown):
+                await shop.charge("key")
+            for _ in range(1_000):
+                if raised[0]() is None:
+                    break
+                await asyncio.sleep(0.001)
+            assert raised[0]() is None
+
+    gc.disable()
+    try:
+        asyncio.run(main())
+    finally:
+        gc.enable()
+
+
+def decorated(send: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(send)
+    def sending(*args: Any, **kwargs: Any) -> Any:
+        return send(*args, **kwargs)
+
+    return sending
+
+
+class Sending:
+    """A bank's `send`, as an object."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    async def __call__(self, request: BankRequest, *, timeout_s: float) -> BankReply:
+        return await Gate.send(self._gate, request, timeout_s=timeout_s)
+
+
+@pytest.mark.parametrize(
+    "send", [lambda gate: decorated(gate.send), Sending], ids=["decorated", "an object"]
+)
+def test_a_bank_is_awaited_whatever_its_send_is_made_of(send: Callable[[Gate], Any]) -> None:
+    async def main() -> None:
+        gate = Gate()
+        gate.send = send(gate)  # type: ignore[method-assign]  # that is what this is about
+        async with quay(gate) as shop:
+            assert (await shop.charge("key")).status == "captured"
+
+    asyncio.run(main())
+
+
+def test_the_first_calls_of_several_event_loops_find_the_same_threads() -> None:
+    gate = threading.Barrier(4)
+
+    def find(threads: Threads) -> int:
+        gate.wait(60)
+        return id(threads._crew())
+
+    with ThreadPoolExecutor(4) as loops:
+        for _ in range(50):
+            assert len(set(loops.map(find, [Threads(1)] * 4))) == 1
 
 
 def test_a_program_that_ends_meanwhile_has_booked_what_is_unclear(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -111,8 +112,9 @@ class Engine:
         )
 
     def close(self) -> None:
-        """Let go of the keys in memory, then of the ports."""
-        self._vault.close()
-        for port in (self.limiter, self.bank, self.keys, self.storage):
-            if port is not None:
-                port.close()
+        """Let go of the keys in memory, then of the ports; of all of them, though one fails."""
+        with ExitStack() as closing:
+            for port in (self.storage, self.keys, self.bank, self.limiter):
+                if port is not None:
+                    closing.callback(port.close)
+            closing.callback(self._vault.close)

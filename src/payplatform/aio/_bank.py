@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from inspect import iscoroutinefunction
+from inspect import iscoroutinefunction, unwrap
 from typing import cast
 
 from attrs import frozen
@@ -16,7 +16,8 @@ from payplatform.ports import AsyncBank, Bank, BankCapabilities, BankNotice, Ban
 
 def for_the_engine(bank: AsyncBank | Bank) -> Bank:
     """The bank as the engine knows banks. A blocking one stays what it is."""
-    if iscoroutinefunction(bank.send):
+    send = unwrap(bank.send)
+    if iscoroutinefunction(send) or iscoroutinefunction(getattr(send, "__call__", None)):  # noqa: B004  # whether it is callable is no question
         return _AwaitedBank(cast("AsyncBank", bank))
     return cast("Bank", bank)
 

@@ -51,7 +51,10 @@ def awaited(ask: Ask[R]) -> R:
     if not isinstance(stack, _Stack):
         raise NotSent("this bank can be asked by an async platform only")
     answer: _Answer[R] = cast("greenlet", stack.parent).switch(ask)
-    return answer()
+    try:
+        return answer()
+    finally:
+        del answer  # else a failure would hold itself in memory, and the request with it
 
 
 class Threads:
@@ -66,7 +69,9 @@ class Threads:
     def __init__(self, most: int) -> None:
         self._most = most
         self._is_closed = False
-        self._began_in: int | None = None
+        self._crews: dict[int, _Crew] = {}
+        # A platform that is forgotten instead of closed leaves no threads behind.
+        weakref.finalize(self, _end_soon, self._crews).atexit = False
 
     async def run(self, do: Callable[[], R]) -> R:
         """Make a call on a thread.
@@ -96,25 +101,33 @@ class Threads:
     async def close(self, last: Callable[[], object]) -> None:
         """Wait for the calls that were made on this event loop, make a last one, and take no more.
 
-        A second close does nothing.
+        A second close does nothing. One that is cancelled before the last call has begun has closed
+        nothing, and can be made again.
         """
-        if self._is_closed:
-            return
         while calls := self._crew().calls_on(asyncio.get_running_loop()):
             await asyncio.wait([call.end for call in calls])
+        if self._is_closed:
+            return
         try:
-            await self.run(last)
+            await self.run(partial(self._end_with, last))
         finally:
-            self._is_closed = True
-            self._crew().end()
+            if self._is_closed:
+                self._crew().end()
+
+    def _end_with(self, last: Callable[[], object]) -> None:
+        self._is_closed = True
+        last()
 
     def _crew(self) -> _Crew:
-        if self._began_in != os.getpid():
-            self._began_in = os.getpid()
-            self._made = _Crew(self._most)
-            # A platform that is forgotten instead of closed leaves no threads behind.
-            weakref.finalize(self, self._made.end)
-        return self._made
+        crew = self._crews.get(os.getpid())
+        return crew or self._crews.setdefault(os.getpid(), _Crew(self._most))
+
+
+def _end_soon(crews: dict[int, _Crew]) -> None:
+    """End the threads of this process, by another thread: this one may be at work on them."""
+    crew = crews.get(os.getpid())
+    if crew is not None:
+        threading.Thread(target=crew.end, daemon=True).start()
 
 
 class _Stack(greenlet):
@@ -158,15 +171,23 @@ class _Call:
     def outcome(self) -> Any:
         """What it returned; or raise what it raised."""
         answer, self._answer = self._answer, None
-        return None if answer is None else answer()
+        try:
+            return None if answer is None else answer()
+        finally:
+            del answer  # as above
 
     def ask(self, ask: Ask[Any], go_on: Callable[[_Answer[Any]], object]) -> None:
-        """Await something, and go on with what comes of it."""
-        # What is cancelled before its first step takes none.
-        self._awaits = self.loop.create_task(_asked(ask), context=self._context)
-        self._awaits.add_done_callback(lambda task: go_on(task.result))
+        """Await something, unless this was cancelled; and go on with what comes of it."""
         if self._is_cancelled:
-            self._awaits.cancel()
+            go_on(partial(_raised, asyncio.CancelledError()))
+            return
+
+        def answered(task: asyncio.Task[Any]) -> None:
+            self._awaits = None
+            go_on(task.result)
+
+        self._awaits = self.loop.create_task(_asked(ask), context=self._context)
+        self._awaits.add_done_callback(answered)
 
     def cancel(self) -> None:
         """End what it awaits, be it now or later."""
@@ -188,6 +209,7 @@ class _Crew:
         new: calls that came when every thread was at work.
         idle: threads that are not.
         is_over: whether threads are to end when there is nothing left to do.
+        threads: how many there are.
     """
 
     def __init__(self, most: int) -> None:
@@ -195,18 +217,18 @@ class _Crew:
         self.new: deque[_Call] = deque()
         self.idle: list[_Thread] = []
         self.is_over = False
+        self.threads = 0
         self._most = most
-        self._threads = 0
         self._calls: set[_Call] = set()
 
     def take(self, call: _Call) -> None:
         """Have a call made; as long as there are enough threads, by one that has no other."""
         with self.lock:
-            self._calls.add(call)
             thread = min(self.idle, key=lambda idle: idle.begun, default=None)
-            if self._threads < self._most and (thread is None or thread.begun):
-                self._threads += 1
+            if self.threads < self._most and (thread is None or thread.begun):
                 thread = _Thread(self)
+                self.threads += 1
+            self._calls.add(call)
             if thread is None:
                 self.new.append(call)
             else:
@@ -297,6 +319,7 @@ class _Thread:
                 if self._crew.new:
                     self.give(self._crew.new.popleft())
                 elif self._crew.is_over and not self.begun:
+                    self._crew.threads -= 1
                     return None
                 else:
                     self._crew.idle.append(self)
@@ -326,7 +349,10 @@ async def _asked(ask: Ask[R]) -> R:
 
 
 def _raised(error: BaseException) -> Any:
-    raise error
+    try:
+        raise error
+    finally:
+        del error  # as above
 
 
 async def _over(call: _Call) -> None:
