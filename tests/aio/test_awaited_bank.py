@@ -50,6 +50,25 @@ async def the_operation(quay: Quay, key: str) -> Operation:
     return operation
 
 
+class Slow(MemoryStorage):
+    """A store whose commits wait, for ten seconds at most, until they may go on.
+
+    Attributes:
+        is_committing: set when a commit has come.
+        may_commit: set to let them go on, as it is at first.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_committing, self.may_commit = threading.Event(), threading.Event()
+        self.may_commit.set()
+
+    def commit(self, changes: Changes) -> None:
+        self.is_committing.set()
+        self.may_commit.wait(10)
+        super().commit(changes)
+
+
 # -- many at once ----------------------------------------------------------------------------------
 
 
@@ -75,22 +94,15 @@ def test_a_thousand_payments_await_the_bank_in_one_process(tmp_path: Path) -> No
 
 
 def test_the_event_loop_runs_while_a_store_is_slow() -> None:
-    class Slow(MemoryStorage):
-        def commit(self, changes: Changes) -> None:
-            may_commit.wait(10)
-            super().commit(changes)
-
-    may_commit = threading.Event()
-    may_commit.set()
-
     async def main() -> None:
-        async with quay(Gate(), storage=Slow()) as shop:
-            may_commit.clear()
+        storage = Slow()
+        async with quay(Gate(), storage=storage) as shop:
+            storage.may_commit.clear()
             charging = asyncio.create_task(shop.charge("key"))
             # Were the loop held up by the commit, this line would never come to let it go.
             await asyncio.sleep(0.05)
             assert not charging.done()
-            may_commit.set()
+            storage.may_commit.set()
             assert (await charging).status == "captured"
 
     asyncio.run(main())
@@ -223,25 +235,17 @@ def test_a_cancelled_call_is_an_unclear_answer_that_is_on_record(
 
 
 def test_whoever_is_cancelled_often_is_let_go_once_it_is_booked() -> None:
-    class Slow(MemoryStorage):
-        def commit(self, changes: Changes) -> None:
-            may_commit.wait(10)
-            super().commit(changes)
-
-    may_commit = threading.Event()
-    may_commit.set()
-
     async def main() -> None:
-        gate = Gate(is_open=False)
-        async with quay(gate, storage=Slow()) as shop:
+        gate, storage = Gate(is_open=False), Slow()
+        async with quay(gate, storage=storage) as shop:
             charging = asyncio.create_task(shop.charge("key"))
             await gate.at_the_gate(1)
-            may_commit.clear()
+            storage.may_commit.clear()
             for _ in range(5):
                 charging.cancel()
                 await asyncio.sleep(0.01)
             assert not charging.done()
-            may_commit.set()
+            storage.may_commit.set()
             with pytest.raises(asyncio.CancelledError):
                 await charging
             assert (await the_operation(shop, "key")).state == "in_doubt"
@@ -583,30 +587,22 @@ def test_a_program_that_ends_meanwhile_has_booked_what_is_unclear(tmp_path: Path
 def test_a_call_whose_event_loop_is_gone_has_sent_nothing() -> None:
     """The loop is closed while the claim is being stored: the bank cannot be asked any more."""
 
-    class Slow(MemoryStorage):
-        def commit(self, changes: Changes) -> None:
-            is_committing.set()
-            may_commit.wait(10)
-            super().commit(changes)
-
-    is_committing, may_commit = threading.Event(), threading.Event()
-    may_commit.set()
     gate, storage = Gate(), Slow()
     loop = asyncio.new_event_loop()
 
     async def begin() -> Quay:
         shop = await moored(gate, storage=storage)
-        is_committing.clear()
-        may_commit.clear()
+        storage.is_committing.clear()
+        storage.may_commit.clear()
         return shop
 
     shop = loop.run_until_complete(begin())
     charging = loop.create_task(shop.charge("key"))
-    while not is_committing.is_set():
+    while not storage.is_committing.is_set():
         loop.run_until_complete(asyncio.sleep(0.001))
     charging._log_destroy_pending = False  # type: ignore[attr-defined]  # it is what this is about
     loop.close()
-    may_commit.set()
+    storage.may_commit.set()
     for _ in range(1_000):
         operation = asyncio.run(the_operation(shop, "key"))
         if operation.state != "in_flight":

@@ -11,11 +11,17 @@ from typing import cast
 from attrs import frozen
 
 from payplatform.aio._threads import awaited
+from payplatform.client.platform import require_ports
 from payplatform.ports import AsyncBank, Bank, BankCapabilities, BankNotice, BankReply, BankRequest
 
 
 def for_the_engine(bank: AsyncBank | Bank) -> Bank:
-    """The bank as the engine knows banks. A blocking one stays what it is."""
+    """The bank as the engine knows banks. A blocking one stays what it is.
+
+    Raises:
+        InvalidRequest: `type_invalid`: it is neither.
+    """
+    require_ports(bank=bank)
     send = unwrap(bank.send)
     if iscoroutinefunction(send) or iscoroutinefunction(getattr(send, "__call__", None)):  # noqa: B004  # whether it is callable is no question
         return _AwaitedBank(cast("AsyncBank", bank))

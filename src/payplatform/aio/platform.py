@@ -30,7 +30,7 @@ from payplatform.aio.rooms import (
     AsyncPayouts,
     AsyncVault,
 )
-from payplatform.client.platform import MerchantClient, PayPlatform, require_ports
+from payplatform.client.platform import MerchantClient, PayPlatform
 from payplatform.ports import AsyncBank, Bank, KeyService, Limiter, Storage
 
 _THREADS = 16
@@ -73,7 +73,6 @@ class AsyncPayPlatform(AsyncRoom[PayPlatform]):
         Raises:
             InvalidRequest: one of them is not what it has to be.
         """
-        require_ports(bank=bank)
         self._begin(
             PayPlatform(
                 storage=storage,
@@ -201,7 +200,4 @@ class AsyncMerchantClient(AsyncRoom[MerchantClient]):
 
 
 def _optional(bank: AsyncBank | Bank | None) -> Bank | None:
-    if bank is None:
-        return None
-    require_ports(bank=bank)
-    return for_the_engine(bank)
+    return None if bank is None else for_the_engine(bank)
